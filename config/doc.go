@@ -1,0 +1,2 @@
+// Package config turns Prosody's config file into one typed, validated, immutable value.
+package config

@@ -1,0 +1,2 @@
+// Package luaconf runs a Prosody config file and says what it holds.
+package luaconf
