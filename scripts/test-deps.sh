@@ -1,0 +1,57 @@
+#!/bin/sh
+# Installs the Debian packages that the test suite needs and this machine lacks. With everything in place it is silent
+# and needs no rights. Without root it says in one line what to run.
+#
+# Usage: scripts/test-deps.sh [--list]
+set -eu
+
+# One package a line, and who needs it.
+packages='
+python3            the client scripts of integration/
+python3-slixmpp    an XMPP client that we did not write
+python3-nbxmpp     another one, the library of Gajim
+go-sendxmpp        another one, on mellium
+openssl            certificates and TLS as others do them
+lua5.4             the reference for config files
+prosody            the reference for config files, and later the upstream; it is not started
+'
+names=$(printf '%s' "$packages" | awk 'NF { print $1 }')
+
+if [ "${1-}" = --list ]; then
+	printf '%s\n' "$names"
+	exit 0
+fi
+
+missing=
+for name in $names; do
+	status=$(dpkg-query --show --showformat='${db:Status-Status}' "$name" 2>/dev/null || true)
+	[ "$status" = installed ] || missing="$missing $name"
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" -ne 0 ]; then
+	echo "test packages are missing; run: sudo apt-get update && sudo apt-get install --yes --no-install-recommends$missing" >&2
+	exit 1
+fi
+
+# Packages of servers start them when they are installed; this keeps them from it.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod 755 "$policy"
+	trap 'rm -f "$policy"' EXIT
+fi
+
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+install() {
+	# shellcheck disable=SC2086 # the list is meant to be split
+	apt-get install --quiet=2 --yes --no-install-recommends $missing >"$log" 2>&1
+}
+echo "installing for the tests:$missing" >&2
+# The list of packages may be missing or old; it is fetched only then.
+if ! install; then
+	apt-get update --quiet=2 >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+	install || { cat "$log" >&2; exit 1; }
+fi
+rm -f "$log"
