@@ -25,15 +25,23 @@ type Credentials struct {
 // marshalling it shows "[redacted]"; only Bytes gives it away. The zero value
 // holds nothing. Copies share the same bytes.
 type Secret struct {
-	// A pointer, because fmt prints the fields of unexported struct fields
-	// without asking their methods; of a pointer it shows only the address.
-	p *[]byte
+	// fmt prints what unexported struct fields hold without asking its methods,
+	// and for a verb that does not suit a pointer also what that points to. Of a
+	// pointer to a pointer it never shows more than an address.
+	p **[]byte
 }
 
 const redacted = "[redacted]"
 
 // NewSecret wraps b, which belongs to the Secret from then on.
-func NewSecret(b []byte) Secret { return Secret{&b} }
+func NewSecret(b []byte) Secret {
+	held := &struct {
+		bytes []byte
+		p     *[]byte
+	}{bytes: b}
+	held.p = &held.bytes
+	return Secret{&held.p}
+}
 
 // Bytes returns the secret itself, not a copy: it must not be changed, and it is
 // zeroed by Clear.
@@ -41,7 +49,7 @@ func (s Secret) Bytes() []byte {
 	if s.p == nil {
 		return nil
 	}
-	return *s.p
+	return **s.p
 }
 
 // Clear overwrites the secret with zeroes, for all copies of s. Strings made
@@ -50,8 +58,8 @@ func (s Secret) Clear() {
 	if s.p == nil {
 		return
 	}
-	clear(*s.p)
-	*s.p = nil
+	clear(**s.p)
+	**s.p = nil
 }
 
 // String returns "[redacted]".

@@ -36,7 +36,8 @@ func Offered(passwords, tokens bool) []string {
 //
 // The failure is nil or has one of these conditions: invalid-mechanism if the
 // mechanism, compared byte by byte, is neither PLAIN nor X-TOKEN;
-// incorrect-encoding if text is not base64; malformed-request if there is no
+// incorrect-encoding if text is not base64, or is several base64 texts that
+// together are no message; malformed-request if there is no
 // initial response (neither mechanism begins with a challenge), if it is not
 // authzid NUL name NUL secret with a name and a secret, or if stringprep refuses
 // one of the two or leaves nothing of it. Whether the host offers the mechanism
@@ -51,7 +52,7 @@ func Decode(mechanism string, text []byte) (Credentials, *Failure) {
 	if len(text) == 0 {
 		return Credentials{}, &Failure{Condition: MalformedRequest, Cause: errNoResponse}
 	}
-	message, err := decodeBase64(text)
+	message, joined, err := decodeBase64(text)
 	if err != nil {
 		return Credentials{}, &Failure{Condition: IncorrectEncoding, Cause: err}
 	}
@@ -61,6 +62,11 @@ func Decode(mechanism string, text []byte) (Credentials, *Failure) {
 		return true
 	})
 	if _, _, err := n.Step(message); err != nil {
+		if joined {
+			// The pieces did not make a message: blame the way they were joined,
+			// which RFC 4648 §3.3 forbids, and not the message.
+			return Credentials{}, &Failure{Condition: IncorrectEncoding, Cause: err}
+		}
 		return Credentials{}, &Failure{Condition: MalformedRequest, Cause: err}
 	}
 	username, err := prepareUsername(authcid)

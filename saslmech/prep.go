@@ -149,7 +149,10 @@ func (p *profile) prepare(s string) (string, error) {
 			}
 		}
 	}
-	return out, checkBidi(out)
+	if err := checkBidi(out); err != nil {
+		return "", err
+	}
+	return out, nil
 }
 
 func (p *profile) mapRunes(s string) (string, error) {
