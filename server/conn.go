@@ -1,0 +1,199 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"gatehouse.im/gatehouse/internal/xmlstream"
+	"gatehouse.im/gatehouse/saslmech"
+)
+
+// What a stranger may make us hold; together less than 64 KiB.
+const (
+	headerLimit  = 16 << 10 // clients exist that send long headers
+	preLoginRead = 64 << 10 // bytes in all
+)
+
+// How long a client may take to read what is written to it.
+const writeTimeout = 30 * time.Second
+
+// longAgo as a deadline makes a blocked read return.
+var longAgo = time.Unix(1, 0)
+
+// A conn is one client connection. All of it belongs to the goroutine in run,
+// but for what mu guards.
+type conn struct {
+	server *Server
+	config *Config
+	raw    net.Conn  // the TCP connection
+	rw     net.Conn  // raw, or TLS on top of it
+	tls    *tls.Conn // nil while there is no TLS
+	direct bool
+	in     *xmlstream.Reader
+
+	deadline time.Time // for the login
+	host     *Host     // known from the first stream header on
+	opened   bool      // our header of the current stream is written
+	failures int       // failed attempts to log in
+
+	// mu guards ending and the read deadline once it may be lifted.
+	mu     sync.Mutex
+	ending *streamError
+}
+
+func newConn(s *Server, config *Config, nc net.Conn, direct bool) *conn {
+	return &conn{
+		server: s,
+		config: config,
+		raw:    nc,
+		rw:     nc,
+		direct: direct,
+		in: xmlstream.NewReader(nc, xmlstream.Limits{
+			Header:     headerLimit,
+			Stanza:     config.UnauthedStanzaLimit,
+			Total:      preLoginRead,
+			Depth:      32,
+			Elements:   100,
+			Attributes: 32,
+		}),
+		deadline: time.Now().Add(config.LoginTimeout),
+	}
+}
+
+func (c *conn) remote() string { return c.raw.RemoteAddr().String() }
+
+// run is the life of a connection.
+func (c *conn) run(ctx context.Context) {
+	defer c.raw.Close()
+	_ = c.raw.SetDeadline(c.deadline)
+	user, err := c.login(ctx)
+	if err == nil {
+		err = c.session(user)
+	}
+	c.in.Close()
+	c.close(err)
+}
+
+// login leads a stranger from the first byte to a user name, or to an error
+// that ends the connection.
+func (c *conn) login(ctx context.Context) (user string, err error) {
+	if c.direct {
+		if err := c.handshake(c.config.DirectTLS); err != nil {
+			return "", err
+		}
+	}
+	for {
+		if err := c.openStream(c.loginFeatures); err != nil {
+			return "", err
+		}
+		restart := false
+		for !restart {
+			e, err := c.in.Next()
+			if err != nil {
+				return "", err
+			}
+			switch e.Name.Space {
+			case nsTLS:
+				restart, err = c.startTLS(e)
+			case nsSASL:
+				user, err = c.sasl(ctx, e)
+				if user != "" && err == nil {
+					return user, nil
+				}
+			default:
+				err = c.bounce(ctx, e)
+			}
+			if err != nil {
+				return "", err
+			}
+		}
+	}
+}
+
+// end makes the connection end with e as soon as its goroutine reads the next
+// time. Any goroutine may call it; the first call counts.
+func (c *conn) end(e *streamError) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ending == nil {
+		c.ending = e
+	}
+	_ = c.raw.SetReadDeadline(longAgo)
+}
+
+// endingWith returns what end was called with, or nil.
+func (c *conn) endingWith() *streamError {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ending
+}
+
+// liftDeadline lets the client be silent from now on, unless it is to end.
+func (c *conn) liftDeadline() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ending == nil {
+		_ = c.raw.SetReadDeadline(time.Time{})
+	}
+}
+
+// write sends b in one piece: a second write would wait for the
+// acknowledgement of the first where the kernel delays small packets.
+func (c *conn) write(b []byte) error {
+	_, err := c.rw.Write(b)
+	return err
+}
+
+// close tells the client why its stream ends, if it can still hear it, and
+// closes the connection.
+func (c *conn) close(err error) {
+	switch {
+	case err == nil:
+		return // the session has said good-bye
+	case errors.Is(err, io.EOF):
+		if c.opened {
+			_ = c.write([]byte("</stream:stream>"))
+		}
+		_ = c.rw.Close()
+		return
+	}
+	if e := c.endingWith(); e != nil {
+		err = e
+	}
+	c.logEnd(err)
+	e := asStreamError(err)
+	if e == nil {
+		return
+	}
+	_ = c.rw.SetDeadline(time.Now().Add(writeTimeout / 10))
+	var b []byte
+	if !c.opened {
+		b = appendHeader(b, c.host, "")
+	}
+	b = appendStreamError(b, e)
+	if c.write(append(b, "</stream:stream>"...)) == nil {
+		linger(c.rw, c.raw)
+	}
+}
+
+// tlsVersion is for the log.
+func (c *conn) tlsVersion() string {
+	if c.tls == nil {
+		return "none"
+	}
+	return tls.VersionName(c.tls.ConnectionState().Version)
+}
+
+// mechanisms returns what the client may use as things are now.
+func (c *conn) mechanisms() []string {
+	if c.tls == nil && c.host.RequireEncryption {
+		return nil
+	}
+	password := c.host.Password != nil && (c.tls != nil || c.host.AllowUnencryptedPlain)
+	return saslmech.Offered(password, c.host.Token != nil)
+}

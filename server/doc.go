@@ -1,0 +1,26 @@
+// Package server accepts the streams of XMPP clients, decides who may log in,
+// and serves those who may a minimal session.
+//
+// One login is one goroutine that reads from top to bottom:
+//
+//	server.go   Serve accepts, and starts conn.run for each connection
+//	conn.go     run: TLS if the port is direct TLS, then login, then session
+//	stream.go   a stream header comes in, header and features go out
+//	starttls.go STARTTLS (RFC 6120 §5)
+//	sasl.go     <auth/> comes in, <success/> or <failure/> goes out (§6)
+//	login.go    the decision, and its line in the log
+//	bounce.go   what else a stranger may send before the login
+//	session.go  after the login: a mellium.im/xmpp Session and its mux
+//	bind.go, iq.go, message.go, password.go   what that session answers
+//	registry.go who is bound to which resource
+//
+// The package knows neither scripts nor tokens nor the config file: cmd hands
+// it a [Config] whose hosts hold values that fit [Authenticator]. A Config is
+// an immutable snapshot; a connection keeps the one it began with.
+//
+// Before the login a connection holds at most 64 KiB and c2s_timeout (30 s).
+// Every violation gets its stream error, then </stream:stream>, then the close.
+//
+// Goroutines: one for each connection, started and waited for by [Server];
+// the caller's goroutine in each [Server.Serve].
+package server

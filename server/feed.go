@@ -1,0 +1,128 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"mellium.im/xmlstream"
+	"mellium.im/xmpp/stream"
+
+	"encoding/xml"
+	strict "gatehouse.im/gatehouse/internal/xmlstream"
+)
+
+// A feed is the net.Conn that a mellium Session reads from and writes to. It
+// gives it complete elements that our own reader has checked, so that nothing
+// reaches encoding/xml but small, restricted, well-formed XML; and it turns
+// whatever ends the stream into the stream error that mellium then sends. It
+// has ReadByte, which spares encoding/xml its 4 KB buffer.
+type feed struct {
+	conn *conn
+	// pending is what mellium has yet to read. It belongs to conn.in and is
+	// valid until that is asked again.
+	pending []byte
+	one     [1]byte
+	dead    bool // nobody listens any more
+}
+
+// newFeed returns a feed that begins with the header that c has read. Its
+// prefixes may be used in every stanza, so mellium must know them.
+func newFeed(c *conn) *feed {
+	b := append(make([]byte, 0, 256), "<stream:stream xmlns:stream='"+nsStream+"'"...)
+	for prefix, space := range c.in.Declared() {
+		if prefix == "stream" {
+			continue
+		}
+		b = append(b, " xmlns"...)
+		if prefix != "" {
+			b = append(b, ':')
+			b = append(b, prefix...)
+		}
+		b = append(b, "='"...)
+		b = strict.AppendEscaped(b, space)
+		b = append(b, '\'')
+	}
+	return &feed{conn: c, pending: append(b, '>')}
+}
+
+func (f *feed) Read(p []byte) (int, error) {
+	if len(f.pending) == 0 {
+		if err := f.next(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, f.pending)
+	f.pending = f.pending[n:]
+	return n, nil
+}
+
+// ReadByte implements io.ByteReader.
+func (f *feed) ReadByte() (byte, error) {
+	_, err := f.Read(f.one[:])
+	return f.one[0], err
+}
+
+// next waits for the next element of the client.
+func (f *feed) next() error {
+	raw, _, err := f.conn.in.NextRaw()
+	switch {
+	case err == nil:
+		f.pending = raw
+		return nil
+	case errors.Is(err, io.EOF):
+		f.pending = []byte("</stream:stream>")
+		return nil
+	}
+	if e := f.conn.endingWith(); e != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		err = e
+	}
+	e := asStreamError(err)
+	if e == nil {
+		f.dead = true
+		return err
+	}
+	// A fresh deadline for good-bye.
+	return e.mellium()
+}
+
+// mellium is the error as mellium's Session wants it, to send it.
+func (e *streamError) mellium() stream.Error {
+	m := stream.Error{Err: e.condition}
+	if e.text != "" {
+		m.Text = append(m.Text, struct {
+			Lang  string
+			Value string
+		}{"en", e.text})
+	}
+	if e.tooBig {
+		m = m.ApplicationError(xmlstream.Wrap(nil, xml.StartElement{Name: xml.Name{Space: nsTooBig, Local: "stanza-too-big"}}))
+	}
+	return m
+}
+
+// Write sends to the client, which must read within writeTimeout.
+func (f *feed) Write(p []byte) (int, error) {
+	if f.dead {
+		return len(p), nil
+	}
+	_ = f.conn.raw.SetWriteDeadline(time.Now().Add(writeTimeout))
+	n, err := f.conn.rw.Write(p)
+	f.dead = err != nil
+	return n, err
+}
+
+// Close does nothing: the connection closes itself.
+func (f *feed) Close() error { return nil }
+
+func (f *feed) LocalAddr() net.Addr  { return f.conn.raw.LocalAddr() }
+func (f *feed) RemoteAddr() net.Addr { return f.conn.raw.RemoteAddr() }
+
+// The deadlines are the connection's own: mellium would set them from the end
+// of a context, and then clear them.
+
+func (f *feed) SetDeadline(time.Time) error      { return nil }
+func (f *feed) SetReadDeadline(time.Time) error  { return nil }
+func (f *feed) SetWriteDeadline(time.Time) error { return nil }

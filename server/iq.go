@@ -1,0 +1,179 @@
+package server
+
+import (
+	"encoding/xml"
+	"errors"
+
+	"mellium.im/xmlstream"
+	"mellium.im/xmpp/disco/info"
+	"mellium.im/xmpp/jid"
+	"mellium.im/xmpp/mux"
+	"mellium.im/xmpp/ping"
+	"mellium.im/xmpp/stanza"
+	"mellium.im/xmpp/stream"
+	"mellium.im/xmpp/version"
+	"mellium.im/xmpp/xtime"
+
+	"gatehouse.im/gatehouse/saslmech"
+)
+
+const (
+	nsRoster     = "jabber:iq:roster"
+	nsDiscoInfo  = "http://jabber.org/protocol/disco#info"
+	nsDiscoItems = "http://jabber.org/protocol/disco#items"
+)
+
+// mux returns the table of what this session answers. It is made for each
+// request: it holds closures over the session, and thousands of idle sessions
+// should not each keep one.
+func (s *session) mux() *mux.ServeMux {
+	get, set := stanza.GetIQ, stanza.SetIQ
+	bind := xml.Name{Space: nsBind, Local: "bind"}
+	if s.resource == "" {
+		return mux.New(nsClient,
+			mux.IQFunc(set, bind, s.handleBind),
+			mux.IQFunc(get, bind, s.handleBind))
+	}
+	register := xml.Name{Space: nsRegister, Local: "query"}
+	return mux.New(nsClient,
+		mux.IQFunc(set, bind, s.handleBind),
+		mux.IQFunc(get, bind, s.handleBind),
+		mux.IQFunc(set, xml.Name{Space: nsSession, Local: "session"}, s.handleSession),
+		ping.Handle(),
+		xtime.Handle(xtime.Handler{}),
+		mux.IQFunc(get, xml.Name{Space: version.NS, Local: "query"}, s.handleVersion),
+		mux.IQFunc(get, xml.Name{Space: nsDiscoInfo, Local: "query"}, s.handleDiscoInfo),
+		mux.IQFunc(get, xml.Name{Space: nsDiscoItems, Local: "query"}, s.handleDiscoItems),
+		mux.IQFunc(get, xml.Name{Space: nsRoster, Local: "query"}, s.handleRoster),
+		mux.IQFunc(get, register, s.handleRegisterGet),
+		mux.IQFunc(set, register, s.handleRegisterSet),
+	)
+}
+
+// iq answers requests to the host and to the user's own account; what is for
+// somebody else is not available here.
+func (s *session) iq(t xmlstream.TokenReadEncoder, start *xml.StartElement, st stanzaInfo) error {
+	switch {
+	case st.kind == "result" || st.kind == "error":
+		return nil
+	case st.kind != "get" && st.kind != "set" || st.id == "":
+		return st.bounce(t, stanza.Error{Type: stanza.Modify, Condition: stanza.BadRequest})
+	case !s.isOurs(st.to):
+		return st.bounce(t, stanza.Error{Type: stanza.Cancel, Condition: stanza.ServiceUnavailable})
+	}
+	if _, err := jid.Parse(st.to); st.to != "" && err != nil {
+		// Ours by stringprep, but not a JID by the newer rules that the
+		// library has: it could not address its answer.
+		return st.bounce(t, stanza.Error{Type: stanza.Cancel, Condition: stanza.ServiceUnavailable})
+	}
+	// Who it is from is known, whatever the client says.
+	attrs := start.Attr[:0]
+	for _, a := range start.Attr {
+		if a.Name.Local != "from" || a.Name.Space != "" {
+			attrs = append(attrs, a)
+		}
+	}
+	start.Attr = attrs
+	err := s.mux().HandleXMPP(t, start)
+	var se stream.Error
+	if errors.As(err, &se) {
+		return err
+	}
+	if err != nil {
+		// A request that makes no sense to the library; mellium bounces
+		// it, and should the connection be the fault, notices by that.
+		s.conn.config.Logger.Debug("request not understood", "jid", s.fullJID(), "cause", err)
+	}
+	return nil
+}
+
+// isOurs says whether a stanza is for the host or for the user's own account.
+func (s *session) isOurs(to string) bool {
+	if to == "" {
+		return true
+	}
+	user, host, resource, ok := splitJID(to)
+	if !ok || host != s.conn.host.Name {
+		return false
+	}
+	return user == "" && resource == "" || user == s.user && (resource == "" || resource == s.resource)
+}
+
+// splitJID cuts and prepares a JID (RFC 3920 §3, as Prosody does).
+func splitJID(j string) (user, host, resource string, ok bool) {
+	rest := j
+	for i := 0; i < len(j); i++ {
+		if j[i] == '/' {
+			rest, resource = j[:i], j[i+1:]
+			break
+		}
+	}
+	host = rest
+	for i := 0; i < len(rest); i++ {
+		if rest[i] == '@' {
+			user, host = rest[:i], rest[i+1:]
+			break
+		}
+	}
+	user, err1 := saslmech.Nodeprep(user)
+	host, err2 := saslmech.Nameprep(host)
+	resource, err3 := saslmech.Resourceprep(resource)
+	return user, host, resource, errors.Join(err1, err2, err3) == nil && host != ""
+}
+
+// handleVersion answers XEP-0092. A request with contents is none.
+func (s *session) handleVersion(iq stanza.IQ, t xmlstream.TokenReadEncoder, start *xml.StartElement) error {
+	var q struct {
+		Text string `xml:",chardata"`
+	}
+	if err := xml.NewTokenDecoder(t).DecodeElement(&q, start); err != nil {
+		return err
+	}
+	if q.Text != "" {
+		return answerError(t, iq, stanza.Cancel, stanza.ServiceUnavailable)
+	}
+	return answer(t, iq, version.Query{Name: "gatehouse", Version: s.conn.config.Version}.TokenReader())
+}
+
+// features is what the host says it can do (XEP-0030).
+var features = []string{
+	nsDiscoInfo, nsDiscoItems, ping.NS, version.NS, xtime.NS, nsRegister,
+}
+
+func (s *session) handleDiscoInfo(iq stanza.IQ, t xmlstream.TokenReadEncoder, start *xml.StartElement) error {
+	if attr(start, "node") != "" {
+		return answerError(t, iq, stanza.Cancel, stanza.ItemNotFound)
+	}
+	account := iq.To.Localpart() != ""
+	identity := info.Identity{Category: "server", Type: "im", Name: "gatehouse"}
+	if account {
+		identity = info.Identity{Category: "account", Type: "registered"}
+	}
+	payload := []xml.TokenReader{identity.TokenReader()}
+	for _, f := range features {
+		if f == nsRegister && s.conn.host.Passwords == nil {
+			continue
+		}
+		payload = append(payload, info.Feature{Var: f}.TokenReader())
+	}
+	return answer(t, iq, xmlstream.Wrap(xmlstream.MultiReader(payload...),
+		xml.StartElement{Name: xml.Name{Space: nsDiscoInfo, Local: "query"}}))
+}
+
+func (s *session) handleDiscoItems(iq stanza.IQ, t xmlstream.TokenReadEncoder, _ *xml.StartElement) error {
+	return answer(t, iq, xmlstream.Wrap(nil, xml.StartElement{Name: xml.Name{Space: nsDiscoItems, Local: "query"}}))
+}
+
+// handleRoster answers with an empty roster: contacts belong to a real server.
+func (s *session) handleRoster(iq stanza.IQ, t xmlstream.TokenReadEncoder, _ *xml.StartElement) error {
+	return answer(t, iq, xmlstream.Wrap(nil, xml.StartElement{Name: xml.Name{Space: nsRoster, Local: "query"}}))
+}
+
+func attr(start *xml.StartElement, local string) string {
+	for _, a := range start.Attr {
+		if a.Name.Space == "" && a.Name.Local == local {
+			return a.Value
+		}
+	}
+	return ""
+}

@@ -1,0 +1,130 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+	"unicode/utf8"
+
+	"gatehouse.im/gatehouse/saslmech"
+)
+
+// An attempt is one <auth/>, and becomes one line in the log.
+type attempt struct {
+	conn      *conn
+	mechanism string
+	user      string
+	began     time.Time
+	note      *note
+}
+
+func (c *conn) attempt(mechanism string) *attempt {
+	return &attempt{conn: c, mechanism: mechanism, began: time.Now(), note: new(note)}
+}
+
+// note collects what an Authenticator has to say about an attempt.
+type note struct{ attrs []slog.Attr }
+
+type noteKey struct{}
+
+// Annotate adds attributes to the line that the log will have about the
+// attempt to log in that ctx belongs to: which worker answered, and the like.
+// An [Authenticator] may call it from the goroutine that it was called in.
+func Annotate(ctx context.Context, attrs ...slog.Attr) {
+	if n, ok := ctx.Value(noteKey{}).(*note); ok {
+		n.attrs = append(n.attrs, attrs...)
+	}
+}
+
+// decide asks the host's judge of the mechanism. There is one place where a
+// yes becomes a login, and it is this one.
+func (c *conn) decide(ctx context.Context, a *attempt, cred saslmech.Credentials) *saslmech.Failure {
+	judge := c.host.Password
+	if cred.Mechanism == saslmech.XToken.Name {
+		judge = c.host.Token
+	}
+	ctx, cancel := context.WithDeadline(context.WithValue(ctx, noteKey{}, a.note), c.deadline)
+	defer cancel()
+	ok, err := judge.Authenticate(ctx, cred.Username, c.host.Name, string(cred.Secret.Bytes()))
+	switch {
+	case errors.Is(err, ErrRefused):
+		return &saslmech.Failure{Condition: saslmech.NotAuthorized, Cause: err, Text: textNotAuthorized}
+	case err != nil:
+		return &saslmech.Failure{Condition: saslmech.TemporaryAuthFailure, Cause: err, Text: textTemporary}
+	case !ok:
+		return &saslmech.Failure{Condition: saslmech.NotAuthorized, Text: textNotAuthorized}
+	}
+	return nil
+}
+
+const (
+	textNotAuthorized = "Unable to authorize you with the authentication credentials you've sent."
+	textTemporary     = "Nobody can check your credentials at the moment. Try again later."
+)
+
+// log writes the attempt's line: accepted and refused at info, what nobody
+// could decide at warn.
+func (a *attempt) log(fail *saslmech.Failure) {
+	verdict, level := "accepted", slog.LevelInfo
+	if fail != nil {
+		verdict = "refused"
+		if fail.Condition == saslmech.TemporaryAuthFailure {
+			verdict, level = "undecided", slog.LevelWarn
+		}
+	}
+	logger := a.conn.config.Logger
+	if !logger.Enabled(context.Background(), level) {
+		return
+	}
+	attrs := append(make([]slog.Attr, 0, 12),
+		slog.String("host", a.conn.host.Name),
+		slog.String("user", cut(a.user)),
+		slog.String("mechanism", cut(a.mechanism)),
+		slog.String("remote", a.conn.remote()),
+		slog.String("tls", a.conn.tlsVersion()),
+		slog.String("verdict", verdict),
+	)
+	if fail != nil {
+		attrs = append(attrs, slog.String("condition", string(fail.Condition)))
+		if fail.Cause != nil {
+			attrs = append(attrs, slog.String("cause", fail.Cause.Error()))
+		}
+	}
+	attrs = append(attrs, slog.Duration("duration", time.Since(a.began).Round(10*time.Microsecond)))
+	logger.LogAttrs(context.Background(), level, "login", append(attrs, a.note.attrs...)...)
+}
+
+// logEnd tells of a connection that ended otherwise than by its client's wish.
+func (c *conn) logEnd(err error) {
+	level := slog.LevelInfo
+	var netErr net.Error
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, systemShutdown) ||
+		errors.As(err, &netErr) && !netErr.Timeout() {
+		level = slog.LevelDebug // strangers come and go
+	}
+	host := ""
+	if c.host != nil {
+		host = c.host.Name
+	}
+	c.config.Logger.LogAttrs(context.Background(), level, "stream ended",
+		slog.String("host", host), slog.String("remote", c.remote()),
+		slog.String("tls", c.tlsVersion()), slog.String("cause", err.Error()))
+}
+
+// maxLogged is how much of a name from outside the log shows.
+const maxLogged = 64
+
+// cut bounds a name from outside; slog's handlers escape what is left.
+func cut(s string) string {
+	if len(s) <= maxLogged {
+		return s
+	}
+	s = s[:maxLogged]
+	for len(s) > 0 && !utf8.ValidString(s) {
+		s = s[:len(s)-1]
+	}
+	return s + "…"
+}

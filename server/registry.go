@@ -1,0 +1,102 @@
+package server
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"slices"
+	"strconv"
+	"sync"
+)
+
+// registry knows who is bound to which resource.
+type registry struct {
+	mu sync.Mutex
+	// sessions by bare JID. A session's resource is set under mu.
+	sessions map[string][]*session
+}
+
+// bind gives s the wanted resource, or one of the server's choice if wanted is
+// empty, and returns it. Where the user has it already, policy decides: the
+// older session is ended, or another resource is found, or taken is true and
+// nothing is bound.
+func (r *registry) bind(s *session, wanted string, policy Conflict) (resource string, taken bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if wanted == "" {
+		wanted = randomResource()
+	}
+	bare := s.bareJID()
+	resource = wanted
+	if old := r.find(bare, resource); old != nil {
+		switch policy {
+		case KickNew:
+			return "", true
+		case Increment:
+			for n := 1; r.find(bare, resource) != nil; n++ {
+				resource = wanted + "#" + strconv.Itoa(n)
+			}
+		case Random:
+			resource = randomResource()
+		default:
+			r.drop(bare, old)
+			old.conn.end(replaced)
+		}
+	}
+	s.resource = resource
+	r.sessions[bare] = append(r.sessions[bare], s)
+	return resource, false
+}
+
+func (r *registry) find(bare, resource string) *session {
+	for _, s := range r.sessions[bare] {
+		if s.resource == resource {
+			return s
+		}
+	}
+	return nil
+}
+
+// remove forgets a session that ends. One that was never bound, or was
+// replaced, is not there.
+func (r *registry) remove(s *session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.drop(s.bareJID(), s)
+}
+
+func (r *registry) drop(bare string, s *session) {
+	list := r.sessions[bare]
+	if i := slices.Index(list, s); i >= 0 {
+		list = slices.Delete(list, i, i+1)
+	}
+	if len(list) == 0 {
+		delete(r.sessions, bare)
+		return
+	}
+	r.sessions[bare] = list
+}
+
+// online says whether a user has a session.
+func (r *registry) online(bare string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.sessions[bare]) > 0
+}
+
+// endOthers ends all sessions of s's user but s.
+func (r *registry) endOthers(s *session, why *streamError) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, other := range r.sessions[s.bareJID()] {
+		if other != s {
+			other.conn.end(why)
+		}
+	}
+}
+
+// randomResource is 12 URL-safe characters, as Prosody makes them.
+func randomResource() string {
+	var b [9]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}

@@ -1,0 +1,161 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ErrClosed is returned by [Server.Serve] after [Server.Shutdown] was called.
+var ErrClosed = errors.New("server: closed")
+
+// Server accepts client streams. Create it with [New].
+type Server struct {
+	config   atomic.Pointer[Config]
+	registry registry
+
+	// ctx ends when connections must end at once.
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	// mu guards what is below.
+	mu        sync.Mutex
+	closed    bool
+	listeners map[net.Listener]struct{}
+	conns     map[*conn]struct{}
+	wg        sync.WaitGroup // one for each of conns and each Serve
+}
+
+// New returns a Server with a first configuration.
+func New(config *Config) *Server {
+	s := &Server{
+		registry:  registry{sessions: make(map[string][]*session)},
+		listeners: make(map[net.Listener]struct{}),
+		conns:     make(map[*conn]struct{}),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.config.Store(config)
+	return s
+}
+
+// Serve accepts clients on ln until ln is closed or [Server.Shutdown] is
+// called, and then returns ErrClosed or the listener's error. direct says that
+// TLS begins with the first byte. Serve closes ln.
+func (s *Server) Serve(ln net.Listener, direct bool) error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		ln.Close()
+		return ErrClosed
+	}
+	s.listeners[ln] = struct{}{}
+	s.wg.Add(1)
+	s.mu.Unlock()
+	defer func() {
+		ln.Close()
+		s.mu.Lock()
+		delete(s.listeners, ln)
+		s.mu.Unlock()
+		s.wg.Done()
+	}()
+
+	var pause time.Duration
+	for {
+		nc, err := ln.Accept()
+		if err != nil {
+			if s.ctx.Err() != nil || s.isClosed() {
+				return ErrClosed
+			}
+			if errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			// Out of descriptors, most likely: those in use will end.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			s.config.Load().Logger.Warn("cannot accept a connection; trying again",
+				"address", ln.Addr().String(), "cause", err, "pause", pause)
+			select {
+			case <-time.After(pause):
+			case <-s.ctx.Done():
+			}
+			continue
+		}
+		pause = 0
+		s.start(nc, direct)
+	}
+}
+
+// start runs a connection in a goroutine of its own, unless the server is
+// closed.
+func (s *Server) start(nc net.Conn, direct bool) {
+	c := newConn(s, s.config.Load(), nc, direct)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		nc.Close()
+		return
+	}
+	s.conns[c] = struct{}{}
+	s.wg.Add(1)
+	go func() {
+		defer func() {
+			// A fault in one connection must not end the others.
+			if p := recover(); p != nil {
+				c.config.Logger.Error("internal fault in a connection; please report it",
+					"remote", c.remote(), "fault", fmt.Sprint(p), "stack", string(debug.Stack()))
+				nc.Close()
+			}
+			s.mu.Lock()
+			delete(s.conns, c)
+			s.mu.Unlock()
+			s.wg.Done()
+		}()
+		c.run(s.ctx)
+	}()
+}
+
+func (s *Server) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+// Shutdown stops accepting, ends every stream with system-shutdown as soon as
+// the query that it waits for is answered, and waits for all connections. When
+// ctx ends first, they are closed hard and ctx's error is returned. Calling it
+// again waits again.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	for ln := range s.listeners {
+		ln.Close()
+	}
+	for c := range s.conns {
+		c.end(systemShutdown)
+	}
+	s.mu.Unlock()
+
+	done := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		s.cancel()
+		return nil
+	case <-ctx.Done():
+	}
+	s.cancel()
+	s.mu.Lock()
+	for c := range s.conns {
+		c.raw.Close()
+	}
+	s.mu.Unlock()
+	<-done
+	return ctx.Err()
+}

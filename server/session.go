@@ -1,0 +1,149 @@
+package server
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"io"
+
+	"mellium.im/xmlstream"
+	"mellium.im/xmpp"
+	"mellium.im/xmpp/stanza"
+	"mellium.im/xmpp/stream"
+
+	strict "gatehouse.im/gatehouse/internal/xmlstream"
+)
+
+// What a stanza may be after the login. Its size is the config's.
+const (
+	stanzaDepth      = 128
+	stanzaElements   = 20000
+	stanzaAttributes = 256
+)
+
+// A session is a logged-in client. It belongs to the connection's goroutine;
+// resource is written under the registry's lock.
+type session struct {
+	conn     *conn
+	user     string
+	resource string // empty until bound
+}
+
+func (s *session) bareJID() string { return s.user + "@" + s.conn.host.Name }
+
+func (s *session) fullJID() string { return s.bareJID() + "/" + s.resource }
+
+// session serves the stream that begins after <success/>: its header and
+// features, and then a mellium Session reads stanzas and asks HandleXMPP. A nil
+// error means that the client has been told that the stream is over.
+func (c *conn) session(user string) error {
+	if err := c.openStream(sessionFeatures); err != nil {
+		return err
+	}
+	s := &session{conn: c, user: user}
+	defer c.server.registry.remove(s)
+	c.in.SetLimits(strict.Limits{
+		Header:     headerLimit,
+		Stanza:     c.config.StanzaLimit,
+		Depth:      stanzaDepth,
+		Elements:   stanzaElements,
+		Attributes: stanzaAttributes,
+	}, true)
+
+	// The login is over, and so is ctx's part in it: the connection's own
+	// deadlines bound what follows.
+	ms, err := xmpp.ReceiveSession(context.Background(), newFeed(c), xmpp.Authn, negotiated)
+	if err != nil {
+		return err
+	}
+	err = ms.Serve(s)
+	var se stream.Error
+	switch {
+	case err == nil:
+		_ = c.rw.Close() // the client ended it
+	case errors.As(err, &se):
+		c.logEnd(err)
+		linger(c.rw, c.raw) // Serve has told the client
+	default:
+		return err
+	}
+	return nil
+}
+
+func sessionFeatures(b []byte) []byte {
+	return append(b, "<bind xmlns='"+nsBind+"'><required/></bind>"+
+		"<session xmlns='"+nsSession+"'><optional/></session>"...)
+}
+
+// negotiated is the mellium Negotiator of a stream that our own code has
+// negotiated already: it reads the header that the feed begins with, and the
+// session is ready.
+func negotiated(_ context.Context, in, out *stream.Info, s *xmpp.Session, _ any) (xmpp.SessionState, io.ReadWriter, any, error) {
+	r := s.TokenReader()
+	_, err := r.Token()
+	if err := errors.Join(err, r.Close()); err != nil {
+		return 0, nil, nil, err
+	}
+	in.XMLNS, out.XMLNS = nsClient, nsClient
+	return xmpp.Ready, nil, nil, nil
+}
+
+// HandleXMPP answers one top-level element. mellium reads what we leave of it,
+// and answers a request that we leave unanswered with service-unavailable.
+func (s *session) HandleXMPP(t xmlstream.TokenReadEncoder, start *xml.StartElement) error {
+	if start.Name.Space != nsClient {
+		return stream.UnsupportedStanzaType
+	}
+	st := stanzaOf(start)
+	switch {
+	case start.Name.Local != "iq" && start.Name.Local != "message" && start.Name.Local != "presence":
+		return stream.UnsupportedStanzaType
+	case s.resource == "" && !(start.Name.Local == "iq" && st.to == ""):
+		if st.kind == "error" || st.kind == "result" {
+			return nil
+		}
+		return st.bounce(t, stanza.Error{Type: stanza.Cancel, Condition: stanza.ServiceUnavailable})
+	case start.Name.Local == "iq":
+		return s.iq(t, start, st)
+	case start.Name.Local == "message":
+		return s.message(t, start, st)
+	}
+	return s.presence(t, start, st)
+}
+
+// stanzaInfo is what a stanza's opening tag says.
+type stanzaInfo struct {
+	name         string
+	id, to, kind string
+}
+
+func stanzaOf(start *xml.StartElement) stanzaInfo {
+	st := stanzaInfo{name: start.Name.Local}
+	for _, a := range start.Attr {
+		if a.Name.Space != "" {
+			continue
+		}
+		switch a.Name.Local {
+		case "id":
+			st.id = a.Value
+		case "to":
+			st.to = a.Value
+		case "type":
+			st.kind = a.Value
+		}
+	}
+	return st
+}
+
+// bounce answers a stanza with an error. The names in it are passed back as
+// they came: they need not be JIDs that our library would parse.
+func (st stanzaInfo) bounce(t xmlstream.TokenWriter, e stanza.Error) error {
+	start := xml.StartElement{Name: xml.Name{Space: nsClient, Local: st.name}}
+	for _, a := range [...]struct{ name, value string }{{"type", "error"}, {"id", st.id}, {"from", st.to}} {
+		if a.value != "" {
+			start.Attr = append(start.Attr, xml.Attr{Name: xml.Name{Local: a.name}, Value: a.value})
+		}
+	}
+	_, err := xmlstream.Copy(t, xmlstream.Wrap(e.TokenReader(), start))
+	return err
+}

@@ -1,0 +1,57 @@
+package server
+
+import (
+	"crypto/tls"
+	"fmt"
+
+	"gatehouse.im/gatehouse/internal/xmlstream"
+)
+
+const nsTLS = "urn:ietf:params:xml:ns:xmpp-tls"
+
+// startTLS handles an element of the TLS namespace (RFC 6120 §5.4) and says
+// whether a new stream begins, inside TLS.
+func (c *conn) startTLS(e *xmlstream.Element) (restart bool, err error) {
+	switch {
+	case e.Name.Local != "starttls":
+		return false, unsupportedStanza
+	case c.tls != nil:
+		return false, c.refuseTLS("TLS is already in use")
+	case c.in.Buffered() > 0:
+		// Whoever sends on before TLS is up wants plain text to be
+		// taken for what came through TLS.
+		return false, c.refuseTLS("bytes after <starttls/>")
+	}
+	if err := c.write([]byte("<proceed xmlns='" + nsTLS + "'/>")); err != nil {
+		return false, err
+	}
+	return true, c.handshake(c.host.TLS)
+}
+
+// refuseTLS answers with the failure that ends the stream (§5.4.2.2).
+func (c *conn) refuseTLS(why string) error {
+	c.logEnd(fmt.Errorf("STARTTLS refused: %s", why))
+	if err := c.write([]byte("<failure xmlns='" + nsTLS + "'/></stream:stream>")); err != nil {
+		return err
+	}
+	linger(c.rw, c.raw)
+	return errClosed
+}
+
+// handshake puts TLS on the connection, within the login's deadline.
+func (c *conn) handshake(config *tls.Config) error {
+	tc := tls.Server(c.raw, config)
+	c.opened = false
+	if err := tc.Handshake(); err != nil {
+		return &handshakeError{err}
+	}
+	c.tls, c.rw = tc, tc
+	c.in.Reset(tc)
+	return nil
+}
+
+// handshakeError is a failed TLS handshake. crypto/tls has told the other
+// side, and nothing but TLS would be understood there.
+type handshakeError struct{ cause error }
+
+func (e *handshakeError) Error() string { return "TLS handshake: " + e.cause.Error() }

@@ -1,0 +1,101 @@
+package server
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+
+	"gatehouse.im/gatehouse/internal/xmlstream"
+	"gatehouse.im/gatehouse/saslmech"
+)
+
+const nsClient = "jabber:client"
+
+// openStream reads a stream header and answers it with ours and the features,
+// in one write (RFC 6120 §4.2, §4.3).
+func (c *conn) openStream(features func([]byte) []byte) error {
+	c.opened = false
+	h, err := c.in.Header()
+	if err != nil {
+		return err
+	}
+	if h.Name.Space != nsStream || h.Name.Local != "stream" {
+		return &streamError{condition: "invalid-namespace", text: "A stream header was expected"}
+	}
+	host, err := c.hostOf(h)
+	if err != nil {
+		return err
+	}
+	c.host = host
+	b := appendHeader(make([]byte, 0, 512), host, h.Get("from"))
+	b = append(b, "<stream:features>"...)
+	b = features(b)
+	b = append(b, "</stream:features>"...)
+	c.opened = true
+	return c.write(b)
+}
+
+// hostOf finds the host that the header is addressed to. Once a stream has
+// begun, the streams that follow on the connection must be for the same host:
+// TLS and login were made for that one.
+func (c *conn) hostOf(h *xmlstream.Header) (*Host, error) {
+	to, found := "", false
+	for _, a := range h.Attr {
+		if a.Name.Space == "" && a.Name.Local == "to" {
+			to, found = a.Value, true
+		}
+	}
+	if !found {
+		return nil, &streamError{condition: "improper-addressing", text: "The stream header has no 'to'"}
+	}
+	name, err := saslmech.Nameprep(to)
+	host := c.config.Hosts[name]
+	switch {
+	case err != nil || host == nil:
+		return nil, &streamError{condition: "host-unknown", text: "This server does not serve that host"}
+	case c.host != nil && c.host != host:
+		return nil, &streamError{condition: "not-authorized", text: "The host changed between two streams of one connection"}
+	}
+	return host, nil
+}
+
+// appendHeader appends our stream header. host is nil where none was found
+// yet; to is the client's 'from', if it sent one.
+func appendHeader(b []byte, host *Host, to string) []byte {
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // never fails
+	b = append(b, "<?xml version='1.0'?><stream:stream xmlns='"+nsClient+"' xmlns:stream='"+nsStream+"' xml:lang='en' version='1.0' id='"...)
+	b = hex.AppendEncode(b, id[:])
+	if host != nil {
+		b = append(b, "' from='"...)
+		b = xmlstream.AppendEscaped(b, host.Name)
+	}
+	if to != "" {
+		b = append(b, "' to='"...)
+		b = xmlstream.AppendEscaped(b, to)
+	}
+	return append(b, "'>"...)
+}
+
+// loginFeatures appends what is on offer before the login.
+func (c *conn) loginFeatures(b []byte) []byte {
+	if c.tls == nil {
+		if c.host.RequireEncryption {
+			b = append(b, "<starttls xmlns='"+nsTLS+"'><required/></starttls>"...)
+		} else {
+			b = append(b, "<starttls xmlns='"+nsTLS+"'/>"...)
+		}
+	}
+	if m := c.mechanisms(); len(m) > 0 {
+		b = append(b, "<mechanisms xmlns='"+nsSASL+"'>"...)
+		for _, name := range m {
+			b = append(b, "<mechanism>"...)
+			b = append(b, name...)
+			b = append(b, "</mechanism>"...)
+		}
+		b = append(b, "</mechanisms>"...)
+	}
+	if c.host.AllowRegistration && (c.tls != nil || !c.host.RequireEncryption) {
+		b = append(b, "<register xmlns='http://jabber.org/features/iq-register'/>"...)
+	}
+	return b
+}
