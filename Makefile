@@ -1,0 +1,40 @@
+# Two commands to know: `make` builds bin/gatehouse, `make test` passes the
+# whole test suite and installs what it needs from Debian's packages.
+
+GO          ?= go
+# How long each fuzz target runs in `make fuzz`, and in the short form that is
+# part of `make test`.
+FUZZTIME    ?= 10m
+SHORTFUZZ   ?= 3s
+STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+build:
+	$(GO) build -o bin/gatehouse ./cmd/gatehouse
+
+test: test-deps
+	$(GO) test -race -shuffle=on -timeout 20m ./...
+	@FUZZTIME=$(SHORTFUZZ) scripts/fuzz.sh
+
+test-deps:
+	@scripts/test-deps.sh
+
+fuzz:
+	@FUZZTIME=$(FUZZTIME) scripts/fuzz.sh
+
+# One table of what logins, queries, sessions and tokens cost, beside the
+# floor; see docs/benchmarks.md.
+bench:
+	$(GO) run ./bench
+
+lint:
+	@test -z "$$(gofmt -s -l .)" || { gofmt -s -l .; echo 'gofmt -s -w these files'; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) mod tidy -diff
+
+cover: test-deps
+	$(GO) test -coverpkg=./... -coverprofile=cover.out ./... && $(GO) tool cover -func=cover.out | tail -1
+
+check: lint test
+
+.PHONY: build test test-deps fuzz bench lint cover check

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"gatehouse.im/gatehouse/extauth"
+	"gatehouse.im/gatehouse/internal/token"
+	"gatehouse.im/gatehouse/server"
+)
+
+// script lets a host's pool judge passwords and change them.
+type script struct{ pool *extauth.Pool }
+
+func (s script) Authenticate(ctx context.Context, user, host, password string) (bool, error) {
+	ctx, info := withInfo(ctx)
+	ok, err := s.pool.Auth(ctx, user, host, password)
+	annotate(ctx, info)
+	return ok, unasked(err)
+}
+
+func (s script) IsUser(ctx context.Context, user, host string) (bool, error) {
+	ctx, info := withInfo(ctx)
+	ok, err := s.pool.IsUser(ctx, user, host)
+	annotate(ctx, info)
+	return ok, unasked(err)
+}
+
+func (s script) SetPass(ctx context.Context, user, host, password string) (bool, error) {
+	ok, err := s.pool.SetPass(ctx, user, host, password)
+	return ok, unasked(err)
+}
+
+func withInfo(ctx context.Context) (context.Context, *extauth.Info) {
+	info := new(extauth.Info)
+	return extauth.WithInfo(ctx, info), info
+}
+
+// annotate puts into the log which worker answered, and where the time went.
+func annotate(ctx context.Context, info *extauth.Info) {
+	server.Annotate(ctx,
+		slog.Int("worker", info.Worker),
+		slog.Duration("queue", info.Queue.Round(10*time.Microsecond)),
+		slog.Duration("script", info.Script.Round(10*time.Microsecond)))
+}
+
+// unasked marks the error of a query that could never be put: that is a no for
+// the client, and no fault of the script.
+func unasked(err error) error {
+	if errors.Is(err, extauth.ErrQuery) {
+		return fmt.Errorf("%w: %w", server.ErrRefused, err)
+	}
+	return err
+}
+
+// tokens lets the verifier judge tokens, and the script have a say in who
+// exists, if users is not nil.
+type tokens struct {
+	verifier *token.Verifier
+	users    server.Users
+}
+
+func (t tokens) Authenticate(ctx context.Context, user, host, tok string) (bool, error) {
+	ok, err := t.verifier.Verify(tok, user+"@"+host, time.Now())
+	if err != nil || !ok {
+		return false, err
+	}
+	if t.users == nil {
+		return true, nil
+	}
+	if ok, err = t.users.IsUser(ctx, user, host); err != nil {
+		return false, fmt.Errorf("the token is good, but whether the user exists is not known: %w", err)
+	}
+	return ok, nil
+}
+
+// tokenOrPassword judges a PLAIN password that has the shape of a token as a
+// token, for clients that know no X-TOKEN, and any other by password, which may
+// be nil (gatehouse_token_in_plain). What has the shape of a token is never
+// shown to the script.
+type tokenOrPassword struct {
+	tokens   tokens
+	password server.Authenticator
+}
+
+func (t tokenOrPassword) Authenticate(ctx context.Context, user, host, secret string) (bool, error) {
+	switch {
+	case t.tokens.verifier.LooksLike(secret):
+		return t.tokens.Authenticate(ctx, user, host, secret)
+	case t.password == nil:
+		return false, nil
+	}
+	return t.password.Authenticate(ctx, user, host, secret)
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"crypto/tls"
+	"strings"
+
+	"golang.org/x/net/idna"
+
+	"gatehouse.im/gatehouse/config"
+)
+
+// cipherSuites are those of TLS 1.2 in Mozilla's intermediate profile that Go
+// has; TLS 1.3 has no others.
+var cipherSuites = []uint16{
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+	tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+	tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+}
+
+// hostTLS is the TLS of one host: crypto/tls takes the first certificate that
+// the client can use, so ECDSA comes before RSA, whose signatures cost more.
+func hostTLS(certs []tls.Certificate, minVersion uint16) *tls.Config {
+	return &tls.Config{
+		Certificates: certs,
+		MinVersion:   minVersion,
+		CipherSuites: cipherSuites,
+	}
+}
+
+// directTLS picks the host by SNI, or else fallback, and speaks ALPN as
+// XEP-0368 wants it.
+func directTLS(hosts map[string]*tls.Config, fallback *tls.Config) *tls.Config {
+	withALPN := func(c *tls.Config) *tls.Config {
+		c = c.Clone()
+		c.NextProtos = []string{"xmpp-client"}
+		return c
+	}
+	byName := make(map[string]*tls.Config, len(hosts))
+	for name, c := range hosts {
+		byName[asciiName(name)] = withALPN(c)
+	}
+	direct := withALPN(fallback)
+	front := direct.Clone()
+	front.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if c, ok := byName[strings.ToLower(hello.ServerName)]; ok {
+			return c, nil
+		}
+		return direct, nil
+	}
+	return front
+}
+
+// asciiName is a host's name as SNI and certificates have it (RFC 5890).
+func asciiName(host string) string {
+	if a, err := idna.Lookup.ToASCII(host); err == nil {
+		return a
+	}
+	return host
+}
+
+// certificates returns what a host's config says, ready for crypto/tls.
+func certificates(list []config.Certificate) []tls.Certificate {
+	var certs []tls.Certificate
+	for _, c := range list {
+		certs = append(certs, c.TLS)
+	}
+	return certs
+}
