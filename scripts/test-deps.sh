@@ -7,6 +7,8 @@ set -eu
 
 # One package a line, and who needs it.
 packages='
+gcc                the race detector
+libc6-dev          the race detector
 python3            the client scripts of integration/
 python3-slixmpp    an XMPP client that we did not write
 python3-nbxmpp     another one, the library of Gajim
