@@ -4,7 +4,6 @@ import (
 	"encoding/xml"
 
 	"mellium.im/xmlstream"
-	"mellium.im/xmpp/mux"
 	"mellium.im/xmpp/stanza"
 
 	"gatehouse.im/gatehouse/saslmech"
@@ -27,7 +26,7 @@ func (s *session) handleBind(iq stanza.IQ, t xmlstream.TokenReadEncoder, start *
 		return answerError(t, iq, stanza.Cancel, stanza.NotAllowed)
 	}
 	var p bindPayload
-	if err := xml.NewTokenDecoder(t).DecodeElement(&p, start); err != nil {
+	if err := decode(t, start, &p); err != nil {
 		return err
 	}
 	wanted := ""
@@ -53,6 +52,11 @@ func (s *session) handleSession(iq stanza.IQ, t xmlstream.TokenReadEncoder, _ *x
 	return answer(t, iq, nil)
 }
 
+// decode reads the payload of a request, whose opening tag has been read.
+func decode(t xml.TokenReader, start *xml.StartElement, v any) error {
+	return xml.NewTokenDecoder(xmlstream.MultiReader(xmlstream.Token(*start), t)).Decode(v)
+}
+
 // answer sends the result of a request.
 func answer(t xmlstream.TokenWriter, iq stanza.IQ, payload xml.TokenReader) error {
 	_, err := xmlstream.Copy(t, iq.Result(payload))
@@ -63,5 +67,3 @@ func answerError(t xmlstream.TokenWriter, iq stanza.IQ, kind stanza.ErrorType, c
 	_, err := xmlstream.Copy(t, iq.Error(stanza.Error{Type: kind, Condition: condition}))
 	return err
 }
-
-var _ mux.IQHandlerFunc = (*session)(nil).handleBind

@@ -154,7 +154,8 @@ func (c *conn) write(b []byte) error {
 func (c *conn) close(err error) {
 	switch {
 	case err == nil:
-		return // the session has said good-bye
+		_ = c.rw.Close()
+		return
 	case errors.Is(err, io.EOF):
 		if c.opened {
 			_ = c.write([]byte("</stream:stream>"))

@@ -4,28 +4,23 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"time"
 
-	"mellium.im/xmlstream"
-	"mellium.im/xmpp/stream"
-
-	"encoding/xml"
 	strict "gatehouse.im/gatehouse/internal/xmlstream"
 )
 
 // A feed is the net.Conn that a mellium Session reads from and writes to. It
 // gives it complete elements that our own reader has checked, so that nothing
-// reaches encoding/xml but small, restricted, well-formed XML; and it turns
-// whatever ends the stream into the stream error that mellium then sends. It
-// has ReadByte, which spares encoding/xml its 4 KB buffer.
+// reaches encoding/xml but small, restricted, well-formed XML. It has ReadByte,
+// which spares encoding/xml its 4 KB buffer.
 type feed struct {
 	conn *conn
 	// pending is what mellium has yet to read. It belongs to conn.in and is
 	// valid until that is asked again.
 	pending []byte
 	one     [1]byte
-	dead    bool // nobody listens any more
+	// err is why the session ends, if not by its client's wish.
+	err error
 }
 
 // newFeed returns a feed that begins with the header that c has read. Its
@@ -76,41 +71,27 @@ func (f *feed) next() error {
 		f.pending = []byte("</stream:stream>")
 		return nil
 	}
-	if e := f.conn.endingWith(); e != nil && errors.Is(err, os.ErrDeadlineExceeded) {
-		err = e
-	}
-	e := asStreamError(err)
-	if e == nil {
-		f.dead = true
-		return err
-	}
-	// A fresh deadline for good-bye.
-	return e.mellium()
+	return f.abort(err)
 }
 
-// mellium is the error as mellium's Session wants it, to send it.
-func (e *streamError) mellium() stream.Error {
-	m := stream.Error{Err: e.condition}
-	if e.text != "" {
-		m.Text = append(m.Text, struct {
-			Lang  string
-			Value string
-		}{"en", e.text})
-	}
-	if e.tooBig {
-		m = m.ApplicationError(xmlstream.Wrap(nil, xml.StartElement{Name: xml.Name{Space: nsTooBig, Local: "stanza-too-big"}}))
-	}
-	return m
+// abort ends the session with err, which conn.close then tells the client.
+// mellium would try that itself, but leaves the error in its write buffer;
+// what it writes from now on is dropped.
+func (f *feed) abort(err error) error {
+	f.err = err
+	return err
 }
 
 // Write sends to the client, which must read within writeTimeout.
 func (f *feed) Write(p []byte) (int, error) {
-	if f.dead {
+	if f.err != nil {
 		return len(p), nil
 	}
 	_ = f.conn.raw.SetWriteDeadline(time.Now().Add(writeTimeout))
 	n, err := f.conn.rw.Write(p)
-	f.dead = err != nil
+	if err != nil {
+		f.err = err
+	}
 	return n, err
 }
 

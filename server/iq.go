@@ -10,7 +10,6 @@ import (
 	"mellium.im/xmpp/mux"
 	"mellium.im/xmpp/ping"
 	"mellium.im/xmpp/stanza"
-	"mellium.im/xmpp/stream"
 	"mellium.im/xmpp/version"
 	"mellium.im/xmpp/xtime"
 
@@ -74,12 +73,7 @@ func (s *session) iq(t xmlstream.TokenReadEncoder, start *xml.StartElement, st s
 		}
 	}
 	start.Attr = attrs
-	err := s.mux().HandleXMPP(t, start)
-	var se stream.Error
-	if errors.As(err, &se) {
-		return err
-	}
-	if err != nil {
+	if err := s.mux().HandleXMPP(t, start); err != nil {
 		// A request that makes no sense to the library; mellium bounces
 		// it, and should the connection be the fault, notices by that.
 		s.conn.config.Logger.Debug("request not understood", "jid", s.fullJID(), "cause", err)
@@ -126,7 +120,7 @@ func (s *session) handleVersion(iq stanza.IQ, t xmlstream.TokenReadEncoder, star
 	var q struct {
 		Text string `xml:",chardata"`
 	}
-	if err := xml.NewTokenDecoder(t).DecodeElement(&q, start); err != nil {
+	if err := decode(t, start, &q); err != nil {
 		return err
 	}
 	if q.Text != "" {

@@ -35,7 +35,7 @@ func (s *session) handleRegisterGet(iq stanza.IQ, t xmlstream.TokenReadEncoder, 
 // one is prepared like those at a login, or it could never be used.
 func (s *session) handleRegisterSet(iq stanza.IQ, t xmlstream.TokenReadEncoder, start *xml.StartElement) error {
 	var p registerPayload
-	if err := xml.NewTokenDecoder(t).DecodeElement(&p, start); err != nil {
+	if err := decode(t, start, &p); err != nil {
 		return err
 	}
 	if s.conn.host.Passwords == nil || p.Remove != nil {

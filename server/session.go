@@ -25,6 +25,7 @@ const (
 // resource is written under the registry's lock.
 type session struct {
 	conn     *conn
+	feed     *feed
 	user     string
 	resource string // empty until bound
 }
@@ -35,7 +36,7 @@ func (s *session) fullJID() string { return s.bareJID() + "/" + s.resource }
 
 // session serves the stream that begins after <success/>: its header and
 // features, and then a mellium Session reads stanzas and asks HandleXMPP. A nil
-// error means that the client has been told that the stream is over.
+// error means that the client ended the stream, and was answered.
 func (c *conn) session(user string) error {
 	if err := c.openStream(sessionFeatures); err != nil {
 		return err
@@ -50,24 +51,18 @@ func (c *conn) session(user string) error {
 		Attributes: stanzaAttributes,
 	}, true)
 
+	f := newFeed(c)
+	s.feed = f
 	// The login is over, and so is ctx's part in it: the connection's own
 	// deadlines bound what follows.
-	ms, err := xmpp.ReceiveSession(context.Background(), newFeed(c), xmpp.Authn, negotiated)
-	if err != nil {
-		return err
+	ms, err := xmpp.ReceiveSession(context.Background(), f, xmpp.Authn, negotiated)
+	if err == nil {
+		err = ms.Serve(s)
 	}
-	err = ms.Serve(s)
-	var se stream.Error
-	switch {
-	case err == nil:
-		_ = c.rw.Close() // the client ended it
-	case errors.As(err, &se):
-		c.logEnd(err)
-		linger(c.rw, c.raw) // Serve has told the client
-	default:
-		return err
+	if f.err != nil {
+		return f.err
 	}
-	return nil
+	return err
 }
 
 func sessionFeatures(b []byte) []byte {
@@ -92,12 +87,12 @@ func negotiated(_ context.Context, in, out *stream.Info, s *xmpp.Session, _ any)
 // and answers a request that we leave unanswered with service-unavailable.
 func (s *session) HandleXMPP(t xmlstream.TokenReadEncoder, start *xml.StartElement) error {
 	if start.Name.Space != nsClient {
-		return stream.UnsupportedStanzaType
+		return s.feed.abort(unsupportedStanza)
 	}
 	st := stanzaOf(start)
 	switch {
 	case start.Name.Local != "iq" && start.Name.Local != "message" && start.Name.Local != "presence":
-		return stream.UnsupportedStanzaType
+		return s.feed.abort(unsupportedStanza)
 	case s.resource == "" && !(start.Name.Local == "iq" && st.to == ""):
 		if st.kind == "error" || st.kind == "result" {
 			return nil
