@@ -77,12 +77,16 @@ type Host struct {
 	Pos Pos
 
 	// OfferPlain and OfferToken say which mechanisms the host has: PLAIN, X-TOKEN. At least one of them is true.
+	// (disable_sasl_mechanisms may take either away.)
 	OfferPlain bool
 	OfferToken bool
-	// External asks the script; nil without one. It may be set although OfferPlain is false: then it serves
-	// gatehouse_token_check_user only.
+	// ScriptPasswords says that External judges passwords. It is false with authentication = "token": then a PLAIN
+	// password is nothing but a token (Token.InPlain).
+	ScriptPasswords bool
+	// External asks the script; nil without one. It is never nil when ScriptPasswords is true; when that is false it
+	// serves Token.CheckUser only.
 	External *ExternalAuth
-	// Token judges tokens; not nil exactly when OfferToken is true.
+	// Token judges tokens; nil when the host has none. It is never nil when OfferToken is true.
 	Token *Token
 
 	// RequireEncryption says that nothing but STARTTLS is possible before TLS (c2s_require_encryption, true).

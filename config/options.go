@@ -1,0 +1,159 @@
+package config
+
+import (
+	"slices"
+	"strings"
+)
+
+// OptionInfo describes one option that gatehouse reads.
+type OptionInfo struct {
+	Name string
+	// Type and Default are as a person would say them in Lua; an empty Default means that there is none.
+	Type    string
+	Default string
+	Meaning string
+	// Global says that the option counts in the global section only, above the first VirtualHost.
+	Global bool
+}
+
+// Options are all the options that gatehouse reads. What is not among them belongs to Prosody. docs/options.md shows this
+// list, and a test keeps the two equal.
+var Options = []OptionInfo{
+	{"authentication", "string", "", `"external" or "external_insecure": passwords are checked by a script; "token": X-TOKEN. A host with any other value is left to Prosody.`, false},
+	{"enabled", "boolean", "true", "false leaves the host alone.", false},
+
+	{"external_auth_command", "string or list", "", "The script. A string is a path if there is such a file, otherwise it is split like a shell command line (quotes and backslashes; there is no shell). A list is a program and its arguments as they are. Bare names are found in PATH, relative paths are relative to the config file.", false},
+	{"external_auth_protocol", "string", `"generic"`, `"generic" (lines) or "ejabberd" (length-prefixed).`, false},
+	{"external_auth_timeout", "number of seconds", "5", "How long a query may take, waiting for a free script included. Fractions are allowed.", false},
+	{"external_auth_processes", "whole number", "1", "How many scripts run side by side; 1 in blocking mode.", false},
+	{"external_auth_blocking", "boolean", "false", "One query at a time for the host.", false},
+	{"gatehouse_external_auth_start_timeout", "number of seconds", "30", "How long the first answer of a script that was just started may take.", false},
+	{"gatehouse_external_auth_pty", "boolean", "", "Whether the script gets a pseudo-terminal; true for the generic protocol, and not possible with ejabberd's.", false},
+	{"gatehouse_external_auth_queue", "whole number", "1000", "How many queries may wait for a free script; further ones fail at once.", false},
+
+	{"token_secret", "string or list", "", "The HMAC key of tokens, as raw bytes. A list holds several, the newest first.", false},
+	{"otp_seed", "string or list", "", "The key of the one-time passwords of tokens, in base32. A list holds several, the newest first.", false},
+	{"gatehouse_token_in_plain", "boolean", "false", "A PLAIN password that has the shape of a token is judged as a token, for clients that know no X-TOKEN.", false},
+	{"gatehouse_token_check_user", "boolean", "false", "After a good token the script is asked whether the user exists (isuser).", false},
+
+	{"c2s_require_encryption", "boolean", "true", "Nothing but STARTTLS is possible on an unencrypted stream. `require_encryption` stands in for it.", false},
+	{"require_encryption", "boolean", "true", "The default of c2s_require_encryption.", false},
+	{"allow_unencrypted_plain_auth", "boolean", "false", "Passwords and tokens may be sent without encryption.", false},
+	{"disable_sasl_mechanisms", "list", "{}", `Mechanisms that are not offered: "PLAIN", "X-TOKEN".`, false},
+	{"allow_registration", "boolean", "false", "In-band registration is answered: the script tells whether a name is taken.", false},
+	{"conflict_resolve", "string", `"kick_old"`, `What happens when a resource is taken: "kick_old", "kick_new", "increment" or "random".`, false},
+
+	{"c2s_ports", "list of numbers", "{ 5222 }", "Ports for clients with STARTTLS.", true},
+	{"c2s_direct_tls_ports", "list of numbers", "{}", "Ports for clients that begin with TLS.", true},
+	{"legacy_ssl_ports", "list of numbers", "{}", "The old name of c2s_direct_tls_ports.", true},
+	{"interfaces", "list", `{ "*", "::" }`, `Addresses to listen on; "*" is all of IPv4, "::" all of IPv6. The name "interface" works too.`, true},
+	{"interface", "list", "", "The old name of interfaces.", true},
+	{"c2s_interfaces", "list", "", "The same for c2s_ports only.", true},
+	{"c2s_interface", "list", "", "The old name of c2s_interfaces.", true},
+	{"c2s_direct_tls_interfaces", "list", "", "The same for c2s_direct_tls_ports only.", true},
+	{"c2s_direct_tls_interface", "list", "", "The old name of c2s_direct_tls_interfaces.", true},
+	{"legacy_ssl_interfaces", "list", "", "The same for legacy_ssl_ports only.", true},
+	{"legacy_ssl_interface", "list", "", "The old name of legacy_ssl_interfaces.", true},
+	{"use_ipv4", "boolean", "true", "false takes \"*\" out of the default of interfaces.", true},
+	{"use_ipv6", "boolean", "true", "false takes \"::\" out of the default of interfaces.", true},
+	{"c2s_timeout", "number of seconds", "30", "How long a client may take to log in. A string such as \"2 minutes\" is understood as well.", true},
+	{"c2s_unauthed_stanza_size_limit", "whole number", "10000", "The largest element in bytes before the login, 1000 to 65536.", true},
+	{"c2s_stanza_size_limit", "whole number", "262144", "The largest element in bytes after the login, 10000 at least.", true},
+	{"c2s_tcp_keepalives", "boolean", "true", "The system probes idle connections. `tcp_keepalives` stands in for it.", true},
+	{"tcp_keepalives", "boolean", "true", "The default of c2s_tcp_keepalives.", true},
+
+	{"ssl", "table", "", "TLS settings: `certificate`, `key`, `certificates` (a list of tables with both), `protocol` (\"tlsv1_2+\" or \"tlsv1_3\"). Ciphers and curves are gatehouse's own.", false},
+	{"c2s_ssl", "table", "", "The same for client connections; it goes before ssl.", false},
+	{"c2s_direct_tls_ssl", "table", "", "The same for direct TLS connections that name no host of ours.", true},
+	{"legacy_ssl_ssl", "table", "", "The old name of c2s_direct_tls_ssl.", true},
+	{"tls_profile", "string", `"intermediate"`, `"modern" asks for TLS 1.3; "intermediate", "old" and "legacy" all mean TLS 1.2 and up.`, true},
+	{"certificates", "string", `"certs"`, "The directory where certificates are looked for.", true},
+	{"certificate", "string", "", "A certificate file, or a directory to look for one in, instead of certificates.", false},
+
+	{"log", "string or table", "", "Only the lowest level that it names is used; gatehouse logs to standard error.", true},
+	{"debug", "boolean", "false", "Log at level debug.", true},
+	{"gatehouse_data_dir", "string", "", "Where tokens that were used and gatehouse's own certificates are kept. Relative to the config file; $STATE_DIRECTORY, else /var/lib/gatehouse for root, else ~/.local/state/gatehouse.", true},
+	{"gatehouse_self_signed", "boolean", "false", "A host without a certificate gets one that gatehouse makes.", true},
+}
+
+// isSecret says whether an option's value must not be shown. Prosody's own secrets are known by the ends of their names.
+func isSecret(option string) bool {
+	option = strings.ToLower(option)
+	for _, word := range []string{"secret", "password", "passwd", "seed", "token", "credential", "passphrase", "private", "api_key", "apikey"} {
+		if strings.Contains(option, word) {
+			return !strings.HasPrefix(option, "gatehouse_token_")
+		}
+	}
+	return strings.HasSuffix(option, "_key") || strings.HasSuffix(option, "_pass")
+}
+
+// checkNames looks for misspelled options and for global ones in a host. Only what begins with gatehouse_ must be known;
+// next to a known name it is a guess, since the file belongs to Prosody as well.
+func (l *loader) checkNames() {
+	known := make(map[string]OptionInfo, len(Options))
+	for _, o := range Options {
+		known[o.Name] = o
+	}
+	for _, h := range l.eval.Hosts {
+		for name := range h.Options {
+			s := section{l, h.Name}
+			info, ok := known[name]
+			switch {
+			case ok && info.Global && h.Name != "*":
+				s.warn(name, "is read from the global section only; move it above the first VirtualHost")
+			case ok:
+			case strings.HasPrefix(name, "gatehouse_"):
+				s.problem(name, "gatehouse has no such option%s", didYouMean(name))
+			case strings.HasPrefix(name, "external_auth") || strings.HasPrefix(name, "token_s") || strings.HasPrefix(name, "otp_"):
+				if guess := didYouMean(name); guess != "" {
+					s.warn(name, "gatehouse knows no such option%s", guess)
+				}
+			}
+		}
+	}
+}
+
+// didYouMean returns ", did you mean ...?" for the nearest option within a third of the name, or nothing.
+func didYouMean(name string) string {
+	best, distance := "", len(name)/3+1
+	for _, o := range Options {
+		if d := editDistance(name, o.Name); d < distance {
+			best, distance = o.Name, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return ", did you mean " + best + "?"
+}
+
+// editDistance is the number of letters to insert, delete or replace (Levenshtein).
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		previous := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := previous
+			if a[i] != b[j] {
+				cost++
+			}
+			previous = row[j+1]
+			row[j+1] = min(cost, row[j]+1, previous+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// optionNames are the names of Options, sorted.
+func optionNames() []string {
+	names := make([]string, len(Options))
+	for i, o := range Options {
+		names[i] = o.Name
+	}
+	slices.Sort(names)
+	return names
+}
