@@ -1,0 +1,105 @@
+package extauth
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// process is a started script with its process group. Every signal goes to the group, and only while the leader has
+// not been reaped: until then the kernel gives the group's number to nobody else.
+type process struct {
+	pid int
+
+	mu     sync.Mutex // guards the fields below
+	reaped bool
+	timer  *time.Timer // the SIGKILL after a SIGTERM
+}
+
+// startProcess starts cfg's script on the child's ends. The caller has locked its goroutine to a thread that lives
+// longer than the process: the death signal is sent when the thread that forked ends, not when the daemon does.
+func startProcess(cfg *Config, child *childEnds, pty bool) (*process, error) {
+	env := cfg.Env
+	if env == nil {
+		env = Environ()
+	}
+	pid, err := syscall.ForkExec(cfg.Command[0], cfg.Command, &syscall.ProcAttr{
+		Dir:   cfg.Dir,
+		Env:   env,
+		Files: []uintptr{uintptr(child.fds[0]), uintptr(child.fds[1]), uintptr(child.fds[2])},
+		Sys: &syscall.SysProcAttr{
+			Setsid:    true,
+			Setctty:   pty, // so that the end of the daemon hangs up grandchildren as well
+			Ctty:      0,
+			Pdeathsig: syscall.SIGKILL,
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w%s", ErrStart, cfg.Command[0], err, startHint(err))
+	}
+	return &process{pid: pid}, nil
+}
+
+// startHint says what to do about an error of execve(2).
+func startHint(err error) string {
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return "; the file, its interpreter or the working directory does not exist"
+	case errors.Is(err, unix.EACCES):
+		return "; make it executable (chmod +x) and readable for the daemon's user"
+	case errors.Is(err, unix.ENOEXEC):
+		return "; its first line has to name an interpreter, like #!/bin/sh"
+	}
+	return ""
+}
+
+// wait blocks until the leader ends, kills what is left of its group, reaps it and says how it ended.
+func (p *process) wait() string {
+	// WNOWAIT leaves a zombie, which keeps the group's number taken until the group has been killed.
+	for {
+		err := unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_ = unix.Kill(-p.pid, unix.SIGKILL) // ESRCH: nobody is left, as it should be
+	var ws unix.WaitStatus
+	_, err := ignoringEINTR(func() (int, error) { return unix.Wait4(p.pid, &ws, 0, nil) })
+	p.reaped = true
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	switch {
+	case err != nil:
+		return err.Error()
+	case ws.Signaled():
+		return "signal " + ws.Signal().String()
+	}
+	return fmt.Sprintf("exit status %d", ws.ExitStatus())
+}
+
+// terminate asks the group to end, and kills it after grace. It does not wait.
+func (p *process) terminate(grace time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reaped || p.timer != nil {
+		return
+	}
+	_ = unix.Kill(-p.pid, unix.SIGTERM)
+	p.timer = time.AfterFunc(grace, p.kill)
+}
+
+// kill ends the group at once.
+func (p *process) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.reaped {
+		_ = unix.Kill(-p.pid, unix.SIGKILL)
+	}
+}

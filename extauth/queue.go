@@ -1,0 +1,224 @@
+package extauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// waiter is a query that waits for a worker.
+type waiter struct {
+	ch     chan grant // of room for one: the giver never blocks
+	timing            // under Pool.mu
+}
+
+// grant is what a waiter gets: a worker that is now its own, or the reason why it gets none.
+type grant struct {
+	w   *worker
+	err error
+}
+
+// suspicion is how long every answer is waited out for quietTime after the script has written something that was not
+// one answer to one query. A second answer that comes while the next query is on its way looks like the answer to
+// that; then the true one follows, and gives it away.
+const suspicion = time.Minute
+
+// suspects reports whether the script has misbehaved lately.
+func (p *Pool) suspects(at time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return at.Before(p.suspectUntil)
+}
+
+// coldTick is how often a query looks again whether the pool's first worker is up.
+const coldTick = 20 * time.Millisecond
+
+// acquire returns a worker that belongs to the caller until release or destroy. Among idle workers it takes the one
+// that has been idle longest. Taking the one used last would keep its memory warmer, but a script that answers twice
+// would get its next query just when the second answer is due; so it has the most time to be found out. If none is
+// idle it waits, first come first served.
+func (p *Pool) acquire(ctx context.Context, t *timing) (*worker, error) {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil, ErrClosed
+	}
+	if len(p.idle) > 0 {
+		w := p.idle[0]
+		p.idle = slices.Delete(p.idle, 0, 1)
+		p.take(w)
+		p.mu.Unlock()
+		return w, nil
+	}
+	if p.live == 0 && p.notUntil.After(t.deadline) {
+		err := fmt.Errorf("%w: the next start is %v away: %v", ErrDied,
+			time.Until(p.notUntil).Round(time.Millisecond), p.lastErr)
+		p.mu.Unlock()
+		return nil, err
+	}
+	// A waiter for whom a process can be started is not one for whom there is no room.
+	if p.waiters.Len() >= p.cfg.Queue+p.cfg.Processes-p.live {
+		p.mu.Unlock()
+		return nil, fmt.Errorf("%w (%d waiting); more external_auth_processes or a faster script would help",
+			ErrBusy, p.cfg.Queue)
+	}
+	me := &waiter{ch: make(chan grant, 1), timing: *t}
+	at := p.waiters.PushBack(me)
+	p.wakeStarter()
+	p.mu.Unlock()
+
+	timer := time.NewTimer(time.Until(t.deadline))
+	defer timer.Stop()
+	for {
+		select {
+		case g := <-me.ch:
+			t.deadline = me.deadline // nobody else knows me any more
+			return g.w, g.err
+		case <-ctx.Done():
+		case <-timer.C:
+			if d, ok := p.extend(me); ok {
+				timer.Reset(d)
+				continue
+			}
+		}
+		p.mu.Lock()
+		p.waiters.Remove(at) // does nothing if a grant came in between
+		p.mu.Unlock()
+		select {
+		case g := <-me.ch:
+			if g.w != nil {
+				p.handBack(g.w)
+			}
+		default:
+		}
+		if err := ctx.Err(); err != nil && err != context.DeadlineExceeded {
+			return nil, notSent(err)
+		}
+		return nil, p.noWorker(t)
+	}
+}
+
+// extend is asked when the deadline of a waiter has come. Before the pool's first worker is up, nothing is charged to
+// those who wait for it, within StartTimeout; then they have Timeout, as if they had just come.
+func (p *Pool) extend(me *waiter) (again time.Duration, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if p.warmAt.IsZero() && p.live > 0 {
+		me.deadline = me.capped(earliest(now.Add(coldTick), me.arrived.Add(p.cfg.StartTimeout)))
+	} else {
+		p.credit(me)
+	}
+	return me.deadline.Sub(now), me.deadline.After(now)
+}
+
+// credit moves the deadline of a query that came before the pool's first worker was up. The caller holds p.mu.
+func (p *Pool) credit(me *waiter) {
+	if p.warmAt.After(me.arrived) {
+		me.deadline = me.capped(p.warmAt.Add(p.cfg.Timeout))
+	}
+}
+
+func (p *Pool) noWorker(t *timing) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.timeouts++
+	waited := time.Since(t.arrived).Round(time.Millisecond)
+	if p.live == 0 && p.lastErr != nil {
+		return fmt.Errorf("%w: no worker within %v; the last one: %v", ErrTimeout, waited, p.lastErr)
+	}
+	return fmt.Errorf("%w: no free worker within %v; more external_auth_processes or a faster script would help",
+		ErrTimeout, waited)
+}
+
+// take marks w as somebody's. The caller holds p.mu.
+func (p *Pool) take(w *worker) {
+	w.busy = true
+	p.busy++
+}
+
+// give hands w, which is nobody's, to the waiter who has waited longest, or puts it among the idle. A waiter whose
+// time is nearly over gets an error instead: its query would time out, and cost the worker its life and everybody
+// behind it a start. The caller holds p.mu.
+func (p *Pool) give(w *worker) {
+	now := time.Now()
+	for at := p.waiters.Front(); at != nil; at = p.waiters.Front() {
+		me := p.waiters.Remove(at).(*waiter)
+		p.credit(me)
+		if !p.warmAt.IsZero() && me.deadline.Sub(now) < p.shortest() {
+			p.timeouts++
+			me.ch <- grant{err: fmt.Errorf("%w: a worker came free too late to answer in time; "+
+				"more external_auth_processes or a faster script would help", ErrTimeout)}
+			continue
+		}
+		p.take(w)
+		me.ch <- grant{w: w}
+		return
+	}
+	p.idle = append(p.idle, w)
+}
+
+// shortest is the time below which a query is not worth a worker: what the script takes on average, but never more
+// than half the timeout.
+func (p *Pool) shortest() time.Duration {
+	return min(max(p.typical, p.cfg.Timeout/20), p.cfg.Timeout/2)
+}
+
+// handBack returns a worker that was not asked anything.
+func (p *Pool) handBack(w *worker) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.putBack(w)
+}
+
+// release returns a worker that has answered in the given time.
+func (p *Pool) release(w *worker, took time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w.answers++
+	p.deaths, p.notUntil, p.lastErr = 0, time.Time{}, nil
+	if w.answers > 1 { // the first answer's time is mostly that of the start
+		p.typical += (took - p.typical) / 8
+	}
+	p.putBack(w)
+}
+
+// putBack ends the caller's hold on w. The caller holds p.mu.
+func (p *Pool) putBack(w *worker) {
+	w.busy = false
+	p.busy--
+	if w.retired {
+		p.finish(w)
+	} else {
+		p.give(w)
+	}
+	if p.closed && p.busy == 0 {
+		close(p.drained)
+	}
+}
+
+// destroy ends the caller's hold on a worker that must not be asked again, kills it, and says whether the pool is
+// closed. cause is why.
+func (p *Pool) destroy(w *worker, cause error) (closed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if errors.Is(cause, ErrTimeout) {
+		p.timeouts++
+	}
+	if !w.retired {
+		p.retire(w)
+		if cause == errGone || errors.Is(cause, ErrDied) {
+			p.endedByItself(w)
+		} else {
+			p.lastErr = fmt.Errorf("worker %d: %w", w.id, cause)
+		}
+		if errors.Is(cause, ErrBadReply) {
+			p.suspectUntil = time.Now().Add(suspicion)
+		}
+	}
+	p.putBack(w)
+	p.wakeStarter()
+	return p.closed
+}

@@ -1,0 +1,120 @@
+package extauth
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/time/rate"
+)
+
+const (
+	maxStderrLine = 400 // bytes of a line that are kept
+	stderrTail    = 3   // lines that are kept for the error of a worker that dies
+	stderrPerSec  = 10  // lines a second that a worker may log, after a burst
+	stderrBurst   = 50
+)
+
+// stderrLog drains a worker's standard error, so that the script never blocks on it, and logs it line by line. What
+// a script writes there never takes part in a verdict (defect D2).
+type stderrLog struct {
+	log   *slog.Logger
+	limit *rate.Limiter
+	trace func(line string) // may be nil
+
+	mu     sync.Mutex // guards the fields below
+	tail   []string
+	secret string // the password of the last query, masked wherever it appears
+}
+
+func newStderrLog(log *slog.Logger, trace func(string)) *stderrLog {
+	return &stderrLog{log: log, limit: rate.NewLimiter(stderrPerSec, stderrBurst), trace: trace}
+}
+
+// hide makes later lines show a mask where they hold secret.
+func (s *stderrLog) hide(secret string) {
+	s.mu.Lock()
+	s.secret = secret
+	s.mu.Unlock()
+}
+
+// drain reads f until its end or its deadline. A line is shown up to maxStderrLine bytes.
+func (s *stderrLog) drain(f *os.File) {
+	var (
+		buf     [1024]byte
+		line    []byte
+		dropped int
+	)
+	for {
+		n, err := f.Read(buf[:])
+		for _, c := range buf[:n] {
+			switch {
+			case c == '\n':
+				dropped = s.add(line, dropped)
+				line = line[:0]
+			case len(line) < maxStderrLine+maxQueryBytes: // so that no password is cut before it is masked
+				line = append(line, c)
+			}
+		}
+		if err != nil {
+			dropped = s.add(line, dropped)
+			if dropped > 0 {
+				s.log.Debug("auth script stderr: lines dropped", "lines", dropped)
+			}
+			return
+		}
+	}
+}
+
+// add keeps and logs one line; it returns how many lines were not logged since the last that was.
+func (s *stderrLog) add(raw []byte, dropped int) int {
+	if len(raw) == 0 {
+		return dropped
+	}
+	s.mu.Lock()
+	line := clean(raw, s.secret)
+	s.tail = append(s.tail, line)
+	if len(s.tail) > stderrTail {
+		s.tail = s.tail[1:]
+	}
+	s.mu.Unlock()
+	if s.trace != nil {
+		s.trace(line)
+	}
+	if !s.log.Enabled(context.Background(), slog.LevelDebug) {
+		return 0
+	}
+	if !s.limit.Allow() {
+		return dropped + 1
+	}
+	if dropped > 0 {
+		s.log.Debug("auth script stderr", "line", line, "dropped_before", dropped)
+	} else {
+		s.log.Debug("auth script stderr", "line", line)
+	}
+	return 0
+}
+
+// last returns the last lines as the end of an error text, or nothing.
+func (s *stderrLog) last() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.tail) == 0 {
+		return ""
+	}
+	return "; stderr: " + strings.Join(s.tail, " | ")
+}
+
+// clean makes a line of a script safe to show: the secret masked, control characters and bad UTF-8 escaped.
+func clean(raw []byte, secret string) string {
+	line := strings.TrimRight(string(raw), "\r\n")
+	if secret != "" {
+		line = strings.ReplaceAll(line, secret, mask)
+	}
+	line = line[:min(len(line), maxStderrLine)]
+	q := strconv.Quote(line)
+	return q[1 : len(q)-1]
+}

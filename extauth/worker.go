@@ -1,0 +1,334 @@
+package extauth
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+)
+
+const (
+	// quietTime: an answer without a line end, or from a script that is suspected of saying more than it is asked,
+	// counts when nothing follows for this long.
+	quietTime = 50 * time.Millisecond
+	// readTick is how long a script has to read a query before it is suspected to be busy with something else.
+	readTick = 5 * time.Millisecond
+	// startTick is how often a worker that has not read its first query yet is looked at.
+	startTick = 20 * time.Millisecond
+	// exitWait is how long a query whose worker closed its output waits to learn how the process ended.
+	exitWait = 200 * time.Millisecond
+	// lastWords is how long output may still arrive after the process ended, from what it left behind.
+	lastWords = 50 * time.Millisecond
+)
+
+// worker is one process and its streams. One query has it at a time; that query alone touches the fields without a
+// guard. Its life in the pool (busy, live) is guarded by Pool.mu.
+type worker struct {
+	id   int
+	pid  int
+	pool *Pool
+	proc *process
+	io   *transport
+	err  *stderrLog
+
+	exited chan struct{} // closed when the process is reaped and status is set
+	status string        // how the process ended; read after exited
+
+	born    time.Time
+	started bool // it has been seen to read a query: its start is over
+	owes    owed
+	buf     [256]byte
+	out     [maxFrameBytes + 1]byte
+
+	mu   sync.Mutex // guards gone, and the order of read deadlines
+	gone bool       // the process has ended; reads are bounded by lastWords
+
+	answers int  // under Pool.mu: queries answered
+	busy    bool // under Pool.mu: a query or its release holds it
+	retired bool // under Pool.mu: killed or ended, no longer part of the pool
+}
+
+// errGone: the worker ended before a byte of q was written. Another worker can be asked, whatever the query is.
+var errGone = errors.New("worker is gone")
+
+// errIntruded: bytes came between two queries. Nothing was written; another worker can be asked.
+var errIntruded = fmt.Errorf("%w: the script wrote something although it was not asked", ErrBadReply)
+
+// arm sets the read deadline, which is never later than lastWords after the end of the process.
+func (w *worker) arm(at time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.gone {
+		w.io.setReadDeadline(at)
+	}
+}
+
+// ended bounds all reads from now on.
+func (w *worker) ended() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.gone = true
+	w.io.setReadDeadline(time.Now().Add(lastWords))
+}
+
+func (w *worker) hasEnded() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.gone
+}
+
+// ask writes q and reads its answer. Any error but errGone and errIntruded comes from a worker that may still answer
+// q: it must be killed, and so must the other two. at is the deadline, hard the moment up to which the time of a
+// process's start may move it.
+func (w *worker) ask(q *query, at, hard time.Time) (bool, error) {
+	w.arm(at)
+	if err := w.checkSilent(); err != nil {
+		return false, err
+	}
+	if q.hasPassword {
+		w.err.hide(q.password)
+	}
+	frame := w.pool.cfg.Protocol.appendQuery(w.out[:0], q)
+	n, err := w.io.writeNow(frame)
+	clear(frame)
+	w.pool.traceQuery(w, *q)
+	switch {
+	case err == errWouldBlock, err == nil && n < len(frame):
+		return false, fmt.Errorf("%w: the script does not read its queries", ErrBadReply)
+	case err != nil:
+		return false, errGone
+	}
+	return w.await(q, at, hard)
+}
+
+// checkSilent makes sure that nothing waits to be read: it would be taken for the answer to the query that is about to
+// be written (defect D2). Only the line end of an answer that came without one is let through.
+func (w *worker) checkSilent() error {
+	n, err := w.io.readNow(w.buf[:])
+	if err == errWouldBlock {
+		return nil
+	}
+	if err != nil || n == 0 {
+		return errGone
+	}
+	var rest []byte
+	if rest, w.owes = w.owes.take(w.buf[:n]); len(rest) > 0 {
+		w.pool.traceReceived(w, w.buf[:n], "")
+		return errIntruded
+	}
+	return w.checkSilent()
+}
+
+// await reads the answer to q, which has just been written. Until the script has read the query, it looks every tick
+// whether it has: a script that takes its time is still busy with something else, and what it writes next may belong
+// to that.
+func (w *worker) await(q *query, at, hard time.Time) (bool, error) {
+	a := attempt{worker: w, wrote: time.Now(), at: at, hard: hard, tick: readTick}
+	if !w.started {
+		a.tick = startTick
+	}
+	w.arm(earliest(at, a.wrote.Add(a.tick)))
+	n, state, yes := 0, replyMore, false
+	for {
+		m, err := w.io.out.Read(w.buf[n:])
+		if err != nil && w.hasEnded() {
+			m = w.lastBytes(w.buf[n:])
+		}
+		if m > 0 {
+			w.pool.traceReceived(w, w.buf[n:n+m], q.password)
+			n += m
+			a.begun()
+			body, _ := w.owes.take(w.buf[:n])
+			state, yes = w.pool.cfg.Protocol.decode(body)
+		}
+		ended := err != nil && (!errors.Is(err, os.ErrDeadlineExceeded) || w.hasEnded())
+		switch {
+		case state == replyBad, n == len(w.buf):
+			return false, fmt.Errorf("%w: %s", ErrBadReply, describe(w.pool.cfg.Protocol))
+		case ended:
+			return w.lastAnswer(n, state, yes)
+		case state == replyDone && (err != nil || !a.late && !w.pool.suspects(a.wrote)):
+			return w.accept(yes, owesNothing)
+		case state == replyQuiet && err != nil:
+			return w.accept(yes, owesLineEnd)
+		case state == replyDone, state == replyQuiet:
+			w.arm(time.Now().Add(quietTime))
+		case err == nil:
+			w.arm(a.at)
+		default:
+			if err := a.overdue(); err != nil {
+				return false, err
+			}
+		}
+	}
+}
+
+// attempt is what await knows about the query besides the answer.
+type attempt struct {
+	*worker
+	wrote    time.Time
+	at, hard time.Time // the deadline, and how far the start of the process may move it
+	tick     time.Duration
+	read     bool // the script has read the query
+	late     bool // it had not done so when it was looked at first
+}
+
+// begun notes that the script has read the query. The time that a new process needed to get there is not charged to
+// the query.
+func (a *attempt) begun() {
+	if a.read {
+		return
+	}
+	a.read = true
+	if !a.started {
+		a.started = true
+		now := time.Now()
+		a.at = earliest(a.at.Add(now.Sub(a.wrote)), a.hard)
+		a.pool.warmedUp(now)
+	}
+}
+
+// overdue is called when a read deadline has passed without an answer. It arms the next one, or gives up.
+func (a *attempt) overdue() error {
+	now := time.Now()
+	if !a.read && a.io.unread() <= 0 {
+		a.begun()
+		if now.Before(a.at) {
+			a.arm(a.at)
+			return nil
+		}
+	}
+	limit := a.at
+	if !a.started {
+		limit = a.hard
+	}
+	if !a.read && now.Before(limit) {
+		a.late = true
+		a.arm(earliest(now.Add(a.tick), limit))
+		return nil
+	}
+	switch took := now.Sub(a.wrote).Round(time.Millisecond); {
+	case !a.started:
+		a.pool.warmedUp(now)
+		return fmt.Errorf("%w: the script was started %v ago and has not read its query; "+
+			"see gatehouse_external_auth_start_timeout", ErrTimeout, now.Sub(a.born).Round(time.Millisecond))
+	case !a.read:
+		return fmt.Errorf("%w: the script has not read its query within %v", ErrTimeout, took)
+	default:
+		return fmt.Errorf("%w: no reply within %v; is the script's back end slow? see external_auth_timeout",
+			ErrTimeout, took)
+	}
+}
+
+// lastAnswer judges the n bytes that were read before the end of the stream, or of the process while something that it
+// left behind holds its output open.
+func (w *worker) lastAnswer(n int, state reply, yes bool) (bool, error) {
+	body, _ := w.owes.take(w.buf[:n])
+	switch {
+	case state == replyDone, state == replyQuiet:
+		return w.accept(yes, owesNothing)
+	case len(body) > 0:
+		return false, fmt.Errorf("%w: the script ended in the middle of it%s", ErrBadReply, w.obituary())
+	}
+	return false, fmt.Errorf("%w%s", ErrDied, w.obituary())
+}
+
+// accept takes a complete answer, unless the script has not even read the query: then it is the answer to something
+// else, a banner or the second answer to the query before.
+func (w *worker) accept(yes bool, owes owed) (bool, error) {
+	if w.io.unread() > 0 {
+		return false, fmt.Errorf("%w: the script answered before it had read the query", ErrBadReply)
+	}
+	w.owes = owes
+	return yes, nil
+}
+
+// lastBytes reads what a process that has ended left in its output.
+func (w *worker) lastBytes(b []byte) int {
+	n, err := w.io.readNow(b)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// obituary waits a moment for the process to end, and says how it did and what it wrote to standard error.
+func (w *worker) obituary() string {
+	timer := time.NewTimer(exitWait)
+	defer timer.Stop()
+	select {
+	case <-w.exited:
+	case <-timer.C:
+	}
+	return " (" + w.ending() + ")" + w.err.last()
+}
+
+// ending says how the process ended.
+func (w *worker) ending() string {
+	select {
+	case <-w.exited:
+		return w.status
+	default:
+		return "it closed its output"
+	}
+}
+
+func describe(p Protocol) string {
+	if p == Ejabberd {
+		return "it is neither 00 02 00 00 nor 00 02 00 01; does the script speak the ejabberd protocol?"
+	}
+	return `it is neither a line "0" nor a line "1"; print nothing else to standard output`
+}
+
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// watch waits for the end of the process, drains what is left of its standard error and tells the pool. It is the
+// worker's only goroutine besides the one that reads standard error, and waits for that one.
+func (w *worker) watch() {
+	defer w.pool.watchers.Done()
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		w.err.drain(w.io.stderr)
+	}()
+	w.status = w.proc.wait()
+	w.ended()
+	// Something that left the process group may hold the pipe open for ever.
+	_ = w.io.stderr.SetReadDeadline(time.Now().Add(lastWords))
+	<-drained
+	close(w.exited)
+	w.pool.trace(w, Event{Kind: EventExited, Data: []byte(w.status)})
+	w.pool.workerEnded(w)
+}
+
+// newWorker opens the streams and starts the process. See startProcess for the thread it has to run on.
+func newWorker(p *Pool, id int) (*worker, error) {
+	pty := p.cfg.PTY && p.cfg.Protocol == Generic
+	io, child, err := openTransport(pty)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrStart, err)
+	}
+	defer child.close()
+	proc, err := startProcess(&p.cfg, &child, pty)
+	if err != nil {
+		io.close()
+		return nil, err
+	}
+	w := &worker{
+		id: id, pid: proc.pid, pool: p, proc: proc, io: io,
+		exited: make(chan struct{}), born: time.Now(),
+	}
+	var trace func(string)
+	if p.cfg.Trace != nil {
+		trace = func(line string) { p.trace(w, Event{Kind: EventStderr, Data: []byte(line)}) }
+	}
+	w.err = newStderrLog(p.log.With("worker", id, "pid", proc.pid), trace)
+	p.trace(w, Event{Kind: EventStarted})
+	return w, nil
+}
