@@ -38,6 +38,7 @@ type conn struct {
 
 	deadline time.Time // for the login
 	host     *Host     // known from the first stream header on
+	unknown  string    // the host that was asked for and is not ours
 	opened   bool      // our header of the current stream is written
 	failures int       // failed attempts to log in
 
@@ -174,7 +175,11 @@ func (c *conn) close(err error) {
 	_ = c.rw.SetDeadline(time.Now().Add(writeTimeout / 10))
 	var b []byte
 	if !c.opened {
-		b = appendHeader(b, c.host, "")
+		from := c.unknown
+		if c.host != nil {
+			from = c.host.Name
+		}
+		b = appendHeader(b, from, "")
 	}
 	b = appendStreamError(b, e)
 	if c.write(append(b, "</stream:stream>"...)) == nil {

@@ -26,7 +26,7 @@ func (c *conn) openStream(features func([]byte) []byte) error {
 		return err
 	}
 	c.host = host
-	b := appendHeader(make([]byte, 0, 512), host, h.Get("from"))
+	b := appendHeader(make([]byte, 0, 512), host.Name, h.Get("from"))
 	b = append(b, "<stream:features>"...)
 	b = features(b)
 	b = append(b, "</stream:features>"...)
@@ -50,24 +50,26 @@ func (c *conn) hostOf(h *xmlstream.Header) (*Host, error) {
 	name, err := saslmech.Nameprep(to)
 	host := c.config.Hosts[name]
 	switch {
-	case err != nil || host == nil:
-		return nil, &streamError{condition: "host-unknown", text: "This server does not serve that host"}
 	case c.host != nil && c.host != host:
 		return nil, &streamError{condition: "not-authorized", text: "The host changed between two streams of one connection"}
+	case err != nil || host == nil:
+		// RFC 6120 §4.9.1.2: the header says whom the client wanted.
+		c.unknown = to
+		return nil, &streamError{condition: "host-unknown", text: "This server does not serve that host"}
 	}
 	return host, nil
 }
 
-// appendHeader appends our stream header. host is nil where none was found
-// yet; to is the client's 'from', if it sent one.
-func appendHeader(b []byte, host *Host, to string) []byte {
+// appendHeader appends our stream header. from is the host's name, empty where
+// none is known; to is the client's 'from', if it sent one.
+func appendHeader(b []byte, from, to string) []byte {
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // never fails
 	b = append(b, "<?xml version='1.0'?><stream:stream xmlns='"+nsClient+"' xmlns:stream='"+nsStream+"' xml:lang='en' version='1.0' id='"...)
 	b = hex.AppendEncode(b, id[:])
-	if host != nil {
+	if from != "" {
 		b = append(b, "' from='"...)
-		b = xmlstream.AppendEscaped(b, host.Name)
+		b = xmlstream.AppendEscaped(b, from)
 	}
 	if to != "" {
 		b = append(b, "' to='"...)

@@ -80,8 +80,11 @@ func (p *parts) buildHost(cfg *config.Config, h *config.Host, logger *slog.Logge
 		p.pools = append(p.pools, pool)
 		s = &script{pool}
 	}
-	if h.External != nil && h.OfferPlain {
+	switch {
+	case h.External != nil && h.OfferPlain:
 		host.Password, host.Users, host.Passwords = s, s, s
+	case h.Token != nil:
+		host.Users = everybody{}
 	}
 	if h.Token == nil {
 		return host, nil

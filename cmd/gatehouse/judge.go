@@ -95,3 +95,9 @@ func (t tokenOrPassword) Authenticate(ctx context.Context, user, host, secret st
 	}
 	return t.password.Authenticate(ctx, user, host, secret)
 }
+
+// everybody stands for the users of a host that has tokens only: whoever the
+// web application mints one for exists, as in mod_auth_token.
+type everybody struct{}
+
+func (everybody) IsUser(context.Context, string, string) (bool, error) { return true, nil }
