@@ -26,7 +26,7 @@ type host struct {
 // baseOptions are what every config here begins with: one loopback port of each kind, chosen by the system.
 func baseOptions(dir string) options {
 	return options{
-		"c2s_interfaces":        []any{"127.0.0.1"},
+		"interfaces":            []any{"127.0.0.1"},
 		"c2s_ports":             []any{0},
 		"c2s_direct_tls_ports":  []any{0},
 		"gatehouse_data_dir":    filepath.Join(dir, "data"),

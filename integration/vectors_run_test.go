@@ -31,6 +31,7 @@ type vectorRun struct {
 	seen    int               // script events that earlier steps have had
 	tokens  map[string]string // by the names of their plans
 	conns   map[string]*vectorConn
+	other   bool // a step gave an outcome that is as good as the recorded one
 	d       *daemon
 }
 
