@@ -1,9 +1,12 @@
 package xmlstream
 
-// A boundary finds the end of one top-level item in bytes that arrive in
-// pieces: of an element, of the header's opening tag, or of the closing tag of
-// the stream. It judges nothing but what would make it lose its way; what it
-// found complete, the parser then reads strictly.
+import "unicode/utf8"
+
+// A boundary finds the end of one item in bytes that arrive in pieces: of a
+// top-level element, of the header's opening tag, of an XML declaration before
+// it, or of the closing tag of the stream. The item begins with its '<'. A
+// boundary judges what would make it lose its way, and what can be refused at
+// the first byte; what it found complete, the parser then reads strictly.
 type boundary struct {
 	state boundaryState
 	depth int
@@ -40,47 +43,49 @@ const (
 )
 
 // scan walks over b and returns how many bytes belong to the item so far, and
-// what ended with them. header makes it stop at the first opening tag and
-// allows an XML declaration; it is otherwise the same grammar.
+// what ended with them. With an error it is the bytes before the fault. header
+// makes it stop at the first opening tag and allows an XML declaration; it is
+// otherwise the same grammar.
 func (s *boundary) scan(b []byte, header bool) (int, found, *Error) {
-	for i := 0; i < len(b); i++ {
-		c := b[i]
+	for i, c := range b {
+		if c < ' ' && !isSpace(c) {
+			return i, foundNothing, notWellFormed("control character")
+		}
 		switch s.state {
 		case inText:
 			if c == '<' {
 				s.state = inOpening
 			}
 		case inOpening:
-			switch c {
-			case '/':
+			switch {
+			case c == '/':
 				s.state = inEndTag
-			case '!':
-				if s.depth == 0 {
-					return i, foundNothing, restricted("comment, document type or CDATA section between elements")
-				}
+			case c == '!' && s.depth > 0:
 				s.state, s.match = inBang, 1
-			case '?':
-				if !header {
-					return i, foundNothing, restricted("processing instruction")
-				}
+			case c == '!':
+				return i, foundNothing, restricted("comment, document type or CDATA section between elements")
+			case c == '?' && header:
 				s.state = inDeclaration
+			case c == '?':
+				return i, foundNothing, restricted("processing instruction")
+			case c < utf8.RuneSelf && !asciiNameStart(c):
+				return i, foundNothing, notWellFormed("name expected")
 			default:
 				s.state = inTag
 			}
 			s.last = c
 		case inTag:
-			switch {
-			case c == '\'' || c == '"':
+			switch c {
+			case '\'', '"':
 				s.state, s.quote = inValue, c
-			case c == '<':
+			case '<':
 				return i, foundNothing, notWellFormed("'<' inside a tag")
-			case c == '>':
+			case '>':
 				s.state = inText
-				empty := s.last == '/'
 				if header {
 					return i + 1, foundOpeningTag, nil
 				}
-				if !empty {
+				if s.last != '/' {
 					s.depth++
 				}
 				if s.depth == 0 {
@@ -96,15 +101,17 @@ func (s *boundary) scan(b []byte, header bool) (int, found, *Error) {
 				return i, foundNothing, notWellFormed("'<' in an attribute value")
 			}
 		case inEndTag:
-			if c != '>' {
-				continue
-			}
-			s.state = inText
-			if s.depth == 0 {
-				return i + 1, foundStreamEnd, nil
-			}
-			if s.depth--; s.depth == 0 {
-				return i + 1, foundElement, nil
+			switch c {
+			case '<':
+				return i, foundNothing, notWellFormed("'<' inside a tag")
+			case '>':
+				s.state = inText
+				if s.depth == 0 {
+					return i + 1, foundStreamEnd, nil
+				}
+				if s.depth--; s.depth == 0 {
+					return i + 1, foundElement, nil
+				}
 			}
 		case inBang:
 			if c != cdataStart[s.match] {

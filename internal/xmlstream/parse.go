@@ -2,24 +2,29 @@ package xmlstream
 
 import (
 	"bytes"
+	"slices"
 	"strings"
-	"unicode/utf8"
+	"sync"
 )
 
 const nsXML = "http://www.w3.org/XML/1998/namespace"
 const nsXMLNS = "http://www.w3.org/2000/xmlns/"
 
-// A parser reads one complete item strictly. It is made for one item and
-// thrown away.
+// A parser reads one complete item strictly. It is taken from the pool for one
+// item and given back after it, so that its scope need not be allocated.
 type parser struct {
 	b   []byte
 	pos int
 
-	limits   Limits
-	elements int
+	limits     Limits
+	elements   int
+	attributes int
 	// tree says whether children and texts are kept, or only checked.
 	tree bool
 
+	// kept holds all strings of the item one after the other: they are never
+	// longer than what they were written as, so one allocation does.
+	kept strings.Builder
 	// scope holds the namespace declarations in force, innermost last.
 	scope []binding
 	// header is the outermost scope, that of the stream header.
@@ -28,8 +33,23 @@ type parser struct {
 
 type binding struct{ prefix, uri string }
 
-// rawAttr is an attribute before its prefix is resolved.
-type rawAttr struct{ prefix, local, value string }
+var parsers = sync.Pool{New: func() any { return &parser{scope: make([]binding, 0, 8)} }}
+
+// newParser returns a parser of b, which must not change while it works.
+func newParser(b []byte, limits Limits, tree bool) *parser {
+	p := parsers.Get().(*parser)
+	p.b, p.limits, p.tree = b, limits, tree
+	return p
+}
+
+// free gives the parser back. The scope was of one connection: nothing of it
+// may be left for the next.
+func (p *parser) free() {
+	scope := p.scope[:0]
+	clear(scope[:cap(scope)])
+	*p = parser{scope: scope}
+	parsers.Put(p)
+}
 
 // element reads one element and demands that nothing follows it.
 func (p *parser) element() (*Element, *Error) {
@@ -43,6 +63,7 @@ func (p *parser) element() (*Element, *Error) {
 	return e, nil
 }
 
+// elementInto reads an element. It is only checked where e is nil.
 func (p *parser) elementInto(e *Element, depth int) *Error {
 	if depth > p.limits.Depth {
 		return tooBig("elements nested too deeply")
@@ -51,7 +72,7 @@ func (p *parser) elementInto(e *Element, depth int) *Error {
 		return tooBig("too many elements in one stanza")
 	}
 	outer := len(p.scope)
-	qname, empty, err := p.openTag(&e.Name, &e.Attr)
+	qname, empty, err := p.openTag(e)
 	if err != nil {
 		return err
 	}
@@ -66,7 +87,7 @@ func (p *parser) elementInto(e *Element, depth int) *Error {
 
 // content reads up to and with the end tag that closes the element qname.
 func (p *parser) content(e *Element, depth int, qname []byte) *Error {
-	var text strings.Builder
+	var text elementText
 	for {
 		if err := p.charData(&text); err != nil {
 			return err
@@ -76,47 +97,66 @@ func (p *parser) content(e *Element, depth int, qname []byte) *Error {
 		case len(rest) < 2:
 			return notWellFormed("element without an end")
 		case rest[1] == '/':
-			p.pos += 2
-			name, err := p.name()
-			if err != nil {
+			if err := p.endTag(qname); err != nil {
 				return err
 			}
-			p.space()
-			if !bytes.Equal(name, qname) {
-				return notWellFormed("end tag of another element")
+			if p.tree {
+				e.Text = text.string(p)
 			}
-			if !p.byte('>') {
-				return notWellFormed("bad end tag")
-			}
-			e.Text = text.String()
 			return nil
 		case rest[1] == '!':
 			if err := p.cdata(&text); err != nil {
 				return err
 			}
 		default:
-			var child Element
-			if err := p.elementInto(&child, depth+1); err != nil {
-				return err
-			}
+			var child *Element
 			if p.tree {
-				e.Children = append(e.Children, &child)
+				child = new(Element)
+				e.Children = append(e.Children, child)
+			}
+			if err := p.elementInto(child, depth+1); err != nil {
+				return err
 			}
 		}
 	}
 }
 
+// endTag reads "</name>". The name must be the one of the opening tag, as
+// written (XML 1.0 §3).
+func (p *parser) endTag(qname []byte) *Error {
+	if !p.byte('<') || !p.byte('/') {
+		return notWellFormed("end tag expected")
+	}
+	name, err := p.name()
+	if err != nil {
+		return err
+	}
+	p.space()
+	if !bytes.Equal(name, qname) {
+		return notWellFormed("end tag of another element")
+	}
+	if !p.byte('>') {
+		return notWellFormed("bad end tag")
+	}
+	return nil
+}
+
 // openTag reads "<name attr='…'>" or "<name attr='…'/>", puts its namespace
-// declarations in scope and resolves its names. The name as written is
-// returned for the comparison with the end tag.
-func (p *parser) openTag(name *Name, attrs *[]Attr) (qname []byte, empty bool, err *Error) {
+// declarations in scope and resolves its names into e, where e is not nil. The
+// name as written is returned for the comparison with the end tag.
+func (p *parser) openTag(e *Element) (qname []byte, empty bool, err *Error) {
 	if !p.byte('<') {
 		return nil, false, notWellFormed("tag expected")
 	}
 	if qname, err = p.name(); err != nil {
 		return nil, false, err
 	}
-	var raw []rawAttr
+	prefix, local, err := split(qname)
+	if err != nil {
+		return nil, false, err
+	}
+	var few [8]Attr
+	attrs := few[:0]
 	own := len(p.scope)
 	for n := 0; ; n++ {
 		spaced := p.space()
@@ -133,114 +173,121 @@ func (p *parser) openTag(name *Name, attrs *[]Attr) (qname []byte, empty bool, e
 		if !spaced {
 			return nil, false, notWellFormed("white space missing before an attribute")
 		}
-		if n == p.limits.Attributes {
+		if p.attributes++; n == p.limits.Attributes || p.attributes > p.limits.Elements {
 			return nil, false, tooBig("too many attributes")
 		}
-		a, err := p.attribute()
+		prefix, local, value, err := p.attribute()
+		switch {
+		case err != nil:
+		case string(prefix) == "xmlns":
+			err = p.declare(local, value, own)
+		case len(prefix) == 0 && string(local) == "xmlns":
+			err = p.declare(nil, value, own)
+		default:
+			// Its namespace may be declared further on: until then the
+			// prefix stands in for it.
+			name := Name{Space: p.keep(prefix), Local: p.keep(local)}
+			attrs = append(attrs, Attr{name, value})
+		}
 		if err != nil {
 			return nil, false, err
 		}
-		if a.prefix == "xmlns" || a.prefix == "" && a.local == "xmlns" {
-			if err := p.declare(a, own); err != nil {
-				return nil, false, err
-			}
-			continue
-		}
-		raw = append(raw, a)
 	}
-	prefix, local, err := split(qname)
+	space, err := p.resolve(string(prefix))
 	if err != nil {
 		return nil, false, err
 	}
-	if name.Space, err = p.resolve(prefix); err != nil {
+	if err := p.resolveAttrs(attrs); err != nil {
 		return nil, false, err
 	}
-	name.Local = local
-	*attrs, err = p.resolveAttrs(raw)
-	return qname, empty, err
+	if e != nil {
+		e.Name = Name{space, p.keep(local)}
+		if len(attrs) > 0 {
+			e.Attr = slices.Clone(attrs)
+		}
+	}
+	return qname, empty, nil
 }
 
-func (p *parser) resolveAttrs(raw []rawAttr) ([]Attr, *Error) {
-	if len(raw) == 0 {
-		return nil, nil
-	}
-	attrs := make([]Attr, len(raw))
-	for i, r := range raw {
-		a := Attr{Name: Name{Local: r.local}, Value: r.value}
-		if r.prefix != "" { // no default namespace for attributes
-			space, err := p.resolve(r.prefix)
+// resolveAttrs replaces prefixes by namespaces. There is no default namespace
+// for attributes.
+func (p *parser) resolveAttrs(attrs []Attr) *Error {
+	for i := range attrs {
+		a := &attrs[i]
+		if a.Name.Space != "" {
+			space, err := p.resolve(a.Name.Space)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			a.Name.Space = space
 		}
 		for _, before := range attrs[:i] {
 			if before.Name == a.Name {
-				return nil, notWellFormed("attribute given twice")
+				return notWellFormed("attribute given twice")
 			}
 		}
-		attrs[i] = a
 	}
-	return attrs, nil
+	return nil
 }
 
-func (p *parser) attribute() (a rawAttr, err *Error) {
+func (p *parser) attribute() (prefix, local []byte, value string, err *Error) {
 	qname, err := p.name()
 	if err != nil {
-		return a, err
+		return nil, nil, "", err
 	}
-	if a.prefix, a.local, err = split(qname); err != nil {
-		return a, err
+	if prefix, local, err = split(qname); err != nil {
+		return nil, nil, "", err
 	}
 	p.space()
 	if !p.byte('=') {
-		return a, notWellFormed("attribute without a value")
+		return nil, nil, "", notWellFormed("attribute without a value")
 	}
 	p.space()
 	if p.pos == len(p.b) {
-		return a, notWellFormed("attribute without a value")
+		return nil, nil, "", notWellFormed("attribute without a value")
 	}
 	quote := p.b[p.pos]
 	if quote != '\'' && quote != '"' {
-		return a, notWellFormed("attribute value without quotes")
+		return nil, nil, "", notWellFormed("attribute value without quotes")
 	}
 	p.pos++
 	end := bytes.IndexByte(p.b[p.pos:], quote)
 	if end < 0 {
-		return a, notWellFormed("attribute value without an end")
+		return nil, nil, "", notWellFormed("attribute value without an end")
 	}
-	value := p.b[p.pos : p.pos+end]
+	written := p.b[p.pos : p.pos+end]
 	p.pos += end + 1
-	if bytes.IndexByte(value, '<') >= 0 {
-		return a, notWellFormed("'<' in an attribute value")
+	if bytes.IndexByte(written, '<') >= 0 {
+		return nil, nil, "", notWellFormed("'<' in an attribute value")
 	}
-	var text strings.Builder
-	if err := appendText(&text, value, true); err != nil {
-		return a, err
+	p.room(len(written))
+	start := p.kept.Len()
+	if err := appendText(&p.kept, written, asAttribute); err != nil {
+		return nil, nil, "", err
 	}
-	a.value = text.String()
-	return a, nil
+	return prefix, local, p.kept.String()[start:], nil
 }
 
 // declare puts a namespace declaration in scope (Namespaces in XML 1.0 §3).
 // Those of the same element begin at p.scope[own].
-func (p *parser) declare(a rawAttr, own int) *Error {
-	prefix := a.local
-	if a.prefix == "" {
-		prefix = ""
-	}
+func (p *parser) declare(prefix []byte, uri string, own int) *Error {
+	name := p.keep(prefix)
 	switch {
-	case prefix == "xmlns", a.value == nsXMLNS,
-		(prefix == "xml") != (a.value == nsXML),
-		prefix != "" && a.value == "":
+	case name == "xmlns", uri == nsXMLNS,
+		(name == "xml") != (uri == nsXML),
+		name != "" && uri == "":
 		return notWellFormed("namespace declaration that XML does not allow")
 	}
 	for _, before := range p.scope[own:] {
-		if before.prefix == prefix {
+		if before.prefix == name {
 			return notWellFormed("attribute given twice")
 		}
 	}
-	p.scope = append(p.scope, binding{prefix, a.value})
+	// Every name below looks through them.
+	if len(p.scope) == p.limits.Attributes {
+		return tooBig("too many namespaces in scope")
+	}
+	p.scope = append(p.scope, binding{name, uri})
 	return nil
 }
 
@@ -263,7 +310,7 @@ func (p *parser) resolve(prefix string) (string, *Error) {
 }
 
 // charData reads text up to the next '<'.
-func (p *parser) charData(text *strings.Builder) *Error {
+func (p *parser) charData(text *elementText) *Error {
 	end := bytes.IndexByte(p.b[p.pos:], '<')
 	if end < 0 {
 		return notWellFormed("element without an end")
@@ -273,10 +320,10 @@ func (p *parser) charData(text *strings.Builder) *Error {
 	if bytes.Contains(run, []byte("]]>")) {
 		return notWellFormed("']]>' in text")
 	}
-	return p.text(text, run)
+	return text.append(p, run, asContent)
 }
 
-func (p *parser) cdata(text *strings.Builder) *Error {
+func (p *parser) cdata(text *elementText) *Error {
 	const open = "<![CDATA["
 	if !bytes.HasPrefix(p.b[p.pos:], []byte(open)) {
 		return restricted("comment or document type")
@@ -288,90 +335,85 @@ func (p *parser) cdata(text *strings.Builder) *Error {
 	}
 	run := p.b[p.pos : p.pos+end]
 	p.pos += end + 3
-	if err := checkChars(run); err != nil {
-		return err
-	}
-	if p.tree {
-		text.Write(run)
-	}
-	return nil
+	return text.append(p, run, asCDATA)
 }
 
-func (p *parser) text(text *strings.Builder, run []byte) *Error {
+// elementText gathers the runs of text inside one element.
+type elementText struct {
+	// start and end enclose it in parser.kept, as long as it is in one piece.
+	start, end int
+	// pieces holds it from the moment that a child's strings came between.
+	pieces strings.Builder
+}
+
+func (t *elementText) append(p *parser, run []byte, kind textKind) *Error {
 	if !p.tree {
-		text = nil
+		return appendText(nil, run, kind)
 	}
-	return appendText(text, run, false)
+	if t.start == t.end && t.pieces.Len() == 0 {
+		t.start, t.end = p.kept.Len(), p.kept.Len()
+	}
+	if t.end == p.kept.Len() && t.pieces.Len() == 0 {
+		p.room(len(run))
+		err := appendText(&p.kept, run, kind)
+		t.end = p.kept.Len()
+		return err
+	}
+	if t.pieces.Len() == 0 {
+		t.pieces.WriteString(p.kept.String()[t.start:t.end])
+	}
+	return appendText(&t.pieces, run, kind)
+}
+
+func (t *elementText) string(p *parser) string {
+	if t.pieces.Len() > 0 {
+		return t.pieces.String()
+	}
+	return p.kept.String()[t.start:t.end]
+}
+
+// keep copies b to where the item's strings are.
+func (p *parser) keep(b []byte) string {
+	p.room(len(b))
+	start := p.kept.Len()
+	p.kept.Write(b)
+	return p.kept.String()[start:]
+}
+
+// room makes sure that n more bytes fit without those before being moved. For
+// a tree all the room is made at the first call.
+func (p *parser) room(n int) {
+	if p.kept.Cap()-p.kept.Len() >= n {
+		return
+	}
+	size := 256
+	if p.tree {
+		size = len(p.b)
+	}
+	p.kept = strings.Builder{} // its strings keep the old memory alive
+	p.kept.Grow(max(n, size))
 }
 
 // name reads a name as it is written, prefix and all (XML 1.0 §2.3).
 func (p *parser) name() ([]byte, *Error) {
-	start := p.pos
-	for p.pos < len(p.b) {
-		c := p.b[p.pos]
-		if c < utf8.RuneSelf {
-			if !asciiName[c] || p.pos == start && !asciiNameStart(c) {
-				break
-			}
-			p.pos++
-			continue
-		}
-		r, size := utf8.DecodeRune(p.b[p.pos:])
-		if !isNameRune(r, size) {
-			break
-		}
-		p.pos += size
-	}
-	if p.pos == start {
+	n := nameLen(p.b[p.pos:])
+	if n == 0 {
 		return nil, notWellFormed("name expected")
 	}
-	return p.b[start:p.pos], nil
+	p.pos += n
+	return p.b[p.pos-n : p.pos], nil
 }
 
 // split cuts a name at its colon (Namespaces in XML 1.0 §4).
-func split(qname []byte) (prefix, local string, err *Error) {
+func split(qname []byte) (prefix, local []byte, err *Error) {
 	before, after, colon := bytes.Cut(qname, []byte(":"))
 	if !colon {
-		return "", intern(qname), nil
+		return nil, qname, nil
 	}
-	if len(before) == 0 || len(after) == 0 || bytes.IndexByte(after, ':') >= 0 ||
-		after[0] < utf8.RuneSelf && !asciiNameStart(after[0]) {
-		return "", "", notWellFormed("bad name")
+	if len(before) == 0 || bytes.IndexByte(after, ':') >= 0 || nameLen(after) == 0 {
+		return nil, nil, notWellFormed("bad name")
 	}
-	return intern(before), intern(after), nil
-}
-
-// intern spares an allocation for the names that every login has.
-func intern(b []byte) string {
-	switch string(b) {
-	case "stream":
-		return "stream"
-	case "xmlns":
-		return "xmlns"
-	case "to":
-		return "to"
-	case "version":
-		return "version"
-	case "xml":
-		return "xml"
-	case "lang":
-		return "lang"
-	case "auth":
-		return "auth"
-	case "mechanism":
-		return "mechanism"
-	case "iq":
-		return "iq"
-	case "id":
-		return "id"
-	case "type":
-		return "type"
-	case "from":
-		return "from"
-	case "starttls":
-		return "starttls"
-	}
-	return string(b)
+	return before, after, nil
 }
 
 // space skips white space and reports whether there was any.

@@ -7,15 +7,23 @@ import (
 	"unicode/utf8"
 )
 
+// textKind says where text stands, and so how it is read.
+type textKind uint8
+
+const (
+	asContent   textKind = iota // between tags
+	asAttribute                 // white space becomes a space (XML 1.0 §3.3.3)
+	asCDATA                     // '&' is a character like others
+)
+
 // appendText checks text, resolves its references and writes it to out, where
-// out is not nil. In an attribute value, white space becomes a space (XML 1.0
-// §3.3.3); elsewhere a carriage return, alone or before a line feed, becomes a
-// line feed (§2.11).
-func appendText(out *strings.Builder, text []byte, attribute bool) *Error {
+// out is not nil. What it writes is never longer than what it reads. A carriage
+// return, alone or before a line feed, becomes a line feed (XML 1.0 §2.11).
+func appendText(out *strings.Builder, text []byte, kind textKind) *Error {
 	if err := checkChars(text); err != nil {
 		return err
 	}
-	if bytes.IndexAny(text, "&\r\t\n") < 0 {
+	if !bytes.ContainsAny(text, "&\r\t\n") {
 		if out != nil {
 			out.Write(text)
 		}
@@ -24,7 +32,7 @@ func appendText(out *strings.Builder, text []byte, attribute bool) *Error {
 	for i := 0; i < len(text); i++ {
 		c := text[i]
 		switch {
-		case c == '&':
+		case c == '&' && kind != asCDATA:
 			end := bytes.IndexByte(text[i:], ';')
 			if end < 0 {
 				return notWellFormed("'&' without a reference")
@@ -40,7 +48,7 @@ func appendText(out *strings.Builder, text []byte, attribute bool) *Error {
 			continue
 		case c == '\r' && i+1 < len(text) && text[i+1] == '\n':
 			continue // the line feed follows
-		case attribute && isSpace(c):
+		case kind == asAttribute && isSpace(c):
 			c = ' '
 		case c == '\r':
 			c = '\n'
@@ -111,37 +119,6 @@ func isChar(r rune) bool {
 }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
-
-// asciiName holds the ASCII characters of NameChar, with the colon.
-var asciiName = func() (t [utf8.RuneSelf]bool) {
-	for _, c := range "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:" {
-		t[c] = true
-	}
-	return t
-}()
-
-func asciiNameStart(c byte) bool {
-	return asciiName[c] && (c < '0' || c > '9') && c != '-' && c != '.'
-}
-
-// isNameRune says whether a character outside ASCII may stand in a name (XML
-// 1.0 §2.3). The few that may not begin one are let through there as well:
-// nothing of ours has such a name, and the outcome is the same.
-func isNameRune(r rune, size int) bool {
-	if r == utf8.RuneError && size == 1 {
-		return false
-	}
-	switch {
-	case r == 0xB7, r >= 0xC0 && r <= 0x2FF && r != 0xD7 && r != 0xF7,
-		r >= 0x300 && r <= 0x1FFF && r != 0x37E,
-		r == 0x200C, r == 0x200D, r == 0x203F, r == 0x2040,
-		r >= 0x2070 && r <= 0x218F, r >= 0x2C00 && r <= 0x2FEF,
-		r >= 0x3001 && r <= 0xD7FF, r >= 0xF900 && r <= 0xFDCF,
-		r >= 0xFDF0 && r <= 0xFFFD, r >= 0x10000 && r <= 0xEFFFF:
-		return true
-	}
-	return false
-}
 
 // AppendEscaped appends s to b such that it may stand in an attribute value or
 // in text. Characters that XML does not allow become U+FFFD.
