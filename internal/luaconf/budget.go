@@ -13,7 +13,7 @@ import (
 // Bounds of one evaluation, included files and all. Debian's default config takes about 300 steps.
 const (
 	maxTime        = 2 * time.Second
-	maxSteps       = 10_000_000 // Lua instructions, and their like inside of library functions
+	maxSteps       = 5_000_000 // Lua instructions, and their like inside of library functions
 	maxStringBytes = 24 << 20   // of all strings made, garbage included
 	maxStringLen   = 4 << 20
 	maxHeapGrowth  = 40 << 20
@@ -24,7 +24,7 @@ const (
 
 var (
 	errTime    = errors.New("the config ran for more than 2 seconds; is there a loop that does not end?")
-	errSteps   = errors.New("the config ran for more than 10 million steps; is there a loop that does not end?")
+	errSteps   = errors.New("the config ran for more than 5 million steps; is there a loop that does not end?")
 	errStrings = errors.New("the config makes more than 24 MiB of strings, or one above 4 MiB")
 	errHeap    = errors.New("the config needs more than 40 MiB of memory")
 )

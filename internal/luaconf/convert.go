@@ -82,7 +82,10 @@ func (c *converter) behindProxy(v *lua.LTable) *lua.LTable {
 
 func (c *converter) table(t *lua.LTable, depth int) (Value, error) {
 	out := Value{Kind: Table}
-	n := t.Len()
+	n := 0
+	for t.RawGetInt(n+1) != lua.LNil {
+		n++
+	}
 	for i := 1; i <= n; i++ {
 		v, err := c.value(t.RawGetInt(i), depth+1)
 		if err != nil {

@@ -279,6 +279,9 @@ func (e *evaluator) appendAll(L *lua.LState, to, from *lua.LTable) {
 		from.ForEach(func(k, v lua.LValue) { e.setRaw(L, to, k, v) })
 		return
 	}
+	if to.Len()+from.Len() > maxArrayIndex-2 {
+		L.RaiseError("a list has more than %d elements", maxArrayIndex-2)
+	}
 	for i, n := 1, from.Len(); i <= n && from.RawGetInt(i) != lua.LNil; i++ {
 		to.Append(from.RawGetInt(i))
 	}

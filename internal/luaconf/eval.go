@@ -78,11 +78,10 @@ func Eval(path string) (*Result, error) {
 func newEvaluator() *evaluator {
 	e := &evaluator{
 		L: lua.NewState(lua.Options{
-			SkipOpenLibs:        true,
-			CallStackSize:       maxCallDepth,
-			RegistrySize:        1024,
-			RegistryMaxSize:     maxRegistry,
-			MinimizeStackMemory: true,
+			SkipOpenLibs:    true,
+			CallStackSize:   maxCallDepth,
+			RegistrySize:    1024,
+			RegistryMaxSize: maxRegistry,
 		}),
 		budget: newBudget(),
 		byName: make(map[string]*hostState),
@@ -110,8 +109,12 @@ func (e *evaluator) run(path string) (failed *Error) {
 	if err := e.L.PCall(0, 0, nil); err != nil {
 		failed = e.errorOf(path, err)
 	}
-	if failed == nil && e.budget.failed != nil {
-		failed = &Error{Pos{File: path}, e.budget.failed.Error()}
+	if e.budget.failed != nil {
+		// Whatever the config made of the error, this is why it ended.
+		if failed == nil {
+			failed = &Error{Pos: Pos{File: path}}
+		}
+		failed.Text = e.budget.failed.Error()
 	}
 	return failed
 }
@@ -132,9 +135,12 @@ func (e *evaluator) errorOf(path string, err error) *Error {
 
 func (e *evaluator) splitPosition(path, msg string) *Error {
 	for _, file := range e.files {
-		rest, ok := strings.CutPrefix(msg, file+":")
+		rest, ok := strings.CutPrefix(strings.TrimSpace(msg), file+":")
 		if !ok {
 			continue
+		}
+		if text, ok := strings.CutPrefix(rest, " "); ok {
+			return &Error{Pos{File: file}, printable(text)}
 		}
 		line := 0
 		for len(rest) > 0 && isDigit(rest[0]) && line < 1<<24 {

@@ -95,6 +95,9 @@ func wholeNumber(L *lua.LState, arg int) int64 {
 
 // toString is Lua's tostring.
 func toString(L *lua.LState, v lua.LValue) string {
+	if _, ok := v.(lua.LNumber); ok {
+		return text(v)
+	}
 	return text(L.ToStringMeta(v))
 }
 

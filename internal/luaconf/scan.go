@@ -96,7 +96,7 @@ func (s *scanner) token() error {
 		s.last = "string"
 		return s.constant(string(s.src[start:s.pos]))
 	case isWord(c):
-		for c == '0' && isDigit(s.peek(1)) {
+		for s.src[s.pos] == '0' && isDigit(s.peek(1)) {
 			s.pos++ // gopher-lua takes what follows two zeros for octal
 		}
 		for s.pos < len(s.src) && (isWord(s.src[s.pos]) || s.src[s.pos] == '.' && c >= '0' && c <= '9' && s.peek(1) != '.') {

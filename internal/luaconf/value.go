@@ -43,8 +43,8 @@ type Value struct {
 	Number float64
 	Str    string // the bytes of a String; the name of the type of an Opaque
 
-	// List holds the elements 1..n of a Table, Map everything else in it. The keys of Map are strings, or numbers and
-	// booleans as Lua prints them.
+	// List holds the elements 1..n of a Table, up to the first that is nil; Map holds everything else in it. The keys of
+	// Map are strings, or numbers and booleans as Lua prints them.
 	List []Value
 	Map  map[string]Value
 }
