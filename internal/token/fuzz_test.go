@@ -91,8 +91,9 @@ func FuzzParseSeed(f *testing.F) {
 	})
 }
 
-// FuzzOpenReplay changes bytes of a good file: it is refused, or opens and can
-// be used, and never ends the program.
+// FuzzOpenReplay changes bytes of a good file: it is refused, or opens, knows
+// what was used, and can be used. It never ends the program. Only the last commit
+// may be missing: damage to its meta page looks as if it had never been finished.
 func FuzzOpenReplay(f *testing.F) {
 	path := filepath.Join(f.TempDir(), "replay.db")
 	r := openReplay(f, path)
@@ -120,7 +121,11 @@ func FuzzOpenReplay(f *testing.F) {
 		if err != nil {
 			return
 		}
-		_, _ = r.Use(testID(5), testTime.Add(time.Minute), testTime)
+		for i := range 19 {
+			if fresh, err := r.Use(testID(i), testTime.Add(time.Minute), testTime); fresh || err != nil {
+				t.Fatalf("token %d: %v, %v after damage that was not noticed", i, fresh, err)
+			}
+		}
 		first, err := r.Use(testID(1000), testTime.Add(time.Minute), testTime)
 		again, againErr := r.Use(testID(1000), testTime.Add(time.Minute), testTime)
 		if again || err == nil && (!first || againErr != nil) {

@@ -34,12 +34,14 @@ const lockTimeout = 2 * time.Second
 // expiry of some IDs, then a number of its own, both 8 bytes big-endian, so that
 // new records stand together and expired ones come first; the value is the IDs,
 // then a CRC-32C over key and IDs. In bucketState, keyFormat holds formatName,
-// and keyForgotten the expiry of the newest records that were deleted (8 bytes
-// big-endian).
+// keyRecords the number of records, so that a lost page does not go unnoticed,
+// and keyForgotten the expiry of the newest records that were deleted; the
+// numbers are 8 bytes big-endian.
 var (
 	bucketUsed   = []byte("used")
 	bucketState  = []byte("state")
 	keyFormat    = []byte("format")
+	keyRecords   = []byte("records")
 	keyForgotten = []byte("forgotten")
 	formatName   = []byte("gatehouse replay 1")
 )
@@ -123,12 +125,9 @@ func load(tx *bbolt.Tx, u *used) error {
 	if state == nil || records == nil || string(state.Get(keyFormat)) != string(formatName) {
 		return damaged("not a replay memory")
 	}
-	if forgotten := state.Get(keyForgotten); len(forgotten) == 8 {
-		u.forgotten = int64(binary.BigEndian.Uint64(forgotten))
-	} else {
-		return damaged("bad state")
-	}
-	return records.ForEach(func(key, value []byte) error {
+	u.forgotten = number(state, keyForgotten)
+	missing := number(state, keyRecords)
+	err := records.ForEach(func(key, value []byte) error {
 		ids, sum := value, uint32(0)
 		if len(key) == 16 && len(value) >= 4 {
 			ids, sum = value[:len(value)-4], binary.BigEndian.Uint32(value[len(value)-4:])
@@ -139,8 +138,23 @@ func load(tx *bbolt.Tx, u *used) error {
 		for ; len(ids) > 0; ids = ids[len(ID{}):] {
 			u.add(ID(ids[:len(ID{})]), int64(binary.BigEndian.Uint64(key)), nil)
 		}
+		missing--
 		return nil
 	})
+	if err == nil && missing != 0 {
+		return damaged("wrong number of records")
+	}
+	return err
+}
+
+// number reads a number of bucketState. One that is not there panics, which
+// guard takes for damage as it does bbolt's own panics.
+func number(state *bbolt.Bucket, key []byte) int64 {
+	return int64(binary.BigEndian.Uint64(state.Get(key)))
+}
+
+func putNumber(state *bbolt.Bucket, key []byte, n int64) error {
+	return state.Put(key, binary.BigEndian.AppendUint64(nil, uint64(n)))
 }
 
 func checksum(key, ids []byte) uint32 {
@@ -156,8 +170,8 @@ func (j *journal) write(ids map[int64][]ID, forgotten int64) error {
 	}
 	return j.guard(func() error {
 		return j.db.Update(func(tx *bbolt.Tx) error {
-			records := tx.Bucket(bucketUsed)
-			if err := expire(tx, forgotten); err != nil {
+			state, records := tx.Bucket(bucketState), tx.Bucket(bucketUsed)
+			if err := expire(state, records, forgotten); err != nil {
 				return err
 			}
 			for expiry, group := range ids {
@@ -176,34 +190,38 @@ func (j *journal) write(ids map[int64][]ID, forgotten int64) error {
 					return err
 				}
 			}
-			return nil
+			return putNumber(state, keyRecords, number(state, keyRecords)+int64(len(ids)))
 		})
 	})
 }
 
 // expire deletes the records that expire no later than forgotten.
-func expire(tx *bbolt.Tx, forgotten int64) error {
-	state := tx.Bucket(bucketState)
-	if int64(binary.BigEndian.Uint64(state.Get(keyForgotten))) >= forgotten {
+func expire(state, records *bbolt.Bucket, forgotten int64) error {
+	if number(state, keyForgotten) >= forgotten {
 		return nil
 	}
 	var expired [][]byte
-	c := tx.Bucket(bucketUsed).Cursor()
+	c := records.Cursor()
 	for key, _ := c.First(); key != nil && int64(binary.BigEndian.Uint64(key)) <= forgotten; key, _ = c.Next() {
 		expired = append(expired, key)
 	}
 	for _, key := range expired {
-		if err := tx.Bucket(bucketUsed).Delete(key); err != nil {
+		if err := records.Delete(key); err != nil {
 			return err
 		}
 	}
-	return state.Put(keyForgotten, binary.BigEndian.AppendUint64(nil, uint64(forgotten)))
+	if err := putNumber(state, keyRecords, number(state, keyRecords)-int64(len(expired))); err != nil {
+		return err
+	}
+	return putNumber(state, keyForgotten, forgotten)
 }
 
 func (j *journal) close() error {
 	switch {
 	case j.failed && j.file != nil:
-		return j.file.Close() // gives the lock back; the rest cannot be trusted to end
+		// What bbolt would do first cannot be trusted to end. Closing alone does
+		// not give the lock back, since the mapping stays.
+		return errors.Join(syscall.Flock(int(j.file.Fd()), syscall.LOCK_UN), j.file.Close())
 	case j.db != nil:
 		return j.db.Close()
 	}
@@ -237,7 +255,7 @@ func makeJournal(path string) error {
 		if err != nil {
 			return err
 		}
-		if err := state.Put(keyForgotten, make([]byte, 8)); err != nil {
+		if err := errors.Join(putNumber(state, keyRecords, 0), putNumber(state, keyForgotten, 0)); err != nil {
 			return err
 		}
 		return state.Put(keyFormat, formatName)

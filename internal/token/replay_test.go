@@ -333,6 +333,10 @@ func TestOpenReplay_damagedFileIsRefusedAndLeftAlone(t *testing.T) {
 		if after, err := os.ReadFile(path); err != nil || string(after) != string(data) {
 			t.Errorf("%s: the file was changed (%v)", name, err)
 		}
+		// It is not locked, so a second look says the same.
+		if r, err := OpenReplay(path); r != nil || !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: second time: %v, want ErrDamaged", name, err)
+		}
 		// What the message advises works.
 		if err := os.Rename(path, path+".old"); err != nil {
 			t.Fatal(err)
