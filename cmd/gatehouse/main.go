@@ -48,6 +48,8 @@ type commands struct {
 	Check   CheckCmd         `cmd:"" help:"Explain a config file; try a query against a host's script."`
 	Config  ConfigCmd        `cmd:"" help:"Show what a config file says."`
 	Token   TokenCmd         `cmd:"" help:"Make keys, mint and verify X-TOKEN tokens."`
+	Login   LoginCmd         `cmd:"" help:"Log in to any XMPP server and show each step."`
+	Demo    DemoCmd          `cmd:"" help:"Start the daemon with the example config and show a few logins."`
 	Version kong.VersionFlag `help:"Show the version and exit."`
 }
 
