@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"io"
 
 	"gatehouse.im/gatehouse/internal/xmlstream"
 	"gatehouse.im/gatehouse/saslmech"
@@ -23,8 +24,8 @@ const (
 // answered with an error and the stream goes on, as in Prosody; anything else
 // ends it.
 func (c *conn) bounce(ctx context.Context, e *xmlstream.Element) error {
-	if e.Name == (xmlstream.Name{Space: nsStream, Local: "error"}) {
-		return errClosed // the client knows why
+	if e.Name == errorElement {
+		return io.EOF // the client knows why
 	}
 	if e.Name.Space != nsClient {
 		return unsupportedStanza

@@ -60,18 +60,28 @@ func (f *feed) ReadByte() (byte, error) {
 	return f.one[0], err
 }
 
-// next waits for the next element of the client.
+// next waits for the next element of the client. Those that it sent before it
+// was to end, but that were not looked at until then, do not count: a thief
+// who is thrown out by a changed password must not change it back.
 func (f *feed) next() error {
-	raw, _, err := f.conn.in.NextRaw()
+	raw, e, err := f.conn.in.NextRaw()
+	if why := f.conn.endingWith(); why != nil {
+		return f.abort(why)
+	}
 	switch {
-	case err == nil:
-		f.pending = raw
-		return nil
 	case errors.Is(err, io.EOF):
 		f.pending = []byte("</stream:stream>")
-		return nil
+	case err != nil:
+		return f.abort(err)
+	case e.Name == errorElement:
+		f.pending = []byte("</stream:stream>") // the client knows why
+	case e.Name.Space == nsStream:
+		// mellium would end the stream without a word.
+		return f.abort(unsupportedStanza)
+	default:
+		f.pending = raw
 	}
-	return f.abort(err)
+	return nil
 }
 
 // abort ends the session with err, which conn.close then tells the client.

@@ -21,6 +21,10 @@ func (c *conn) openStream(features func([]byte) []byte) error {
 	if h.Name.Space != nsStream || h.Name.Local != "stream" {
 		return &streamError{condition: "invalid-namespace", text: "A stream header was expected"}
 	}
+	if space, ok := h.Declared["stream"]; ok && space != nsStream {
+		// What we write uses the prefix, and mellium reads by it.
+		return &streamError{condition: "bad-namespace-prefix", text: "The prefix 'stream' is for streams"}
+	}
 	host, err := c.hostOf(h)
 	if err != nil {
 		return err

@@ -37,6 +37,9 @@ const (
 	nsTooBig       = "urn:xmpp:errors"
 )
 
+// errorElement ends a client's stream as its closing tag does.
+var errorElement = xmlstream.Name{Space: nsStream, Local: "error"}
+
 // asStreamError says which stream error the other side should get for err, or
 // nil where it should get none because nobody is listening.
 func asStreamError(err error) *streamError {
