@@ -1,7 +1,9 @@
 package xmlstream
 
 import (
+	"fmt"
 	"io"
+	"strings"
 	"testing"
 )
 
@@ -70,6 +72,43 @@ func BenchmarkReader_messageRaw(b *testing.B) {
 		src.next = 0
 		if _, _, err := r.NextRaw(); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// The dearest stanzas that fit in the limits after a login: the time is to be
+// in proportion to their size.
+func BenchmarkReader_hostile(b *testing.B) {
+	const size = 262144
+	numbered := func(n int, format string) (s string) {
+		for i := range n {
+			s += fmt.Sprintf(format, i)
+		}
+		return s
+	}
+	fill := func(begin, item, end string) string {
+		n := min((size-len(begin)-len(end))/len(item), 19000)
+		return begin + strings.Repeat(item, n) + end
+	}
+	for _, in := range []struct{ name, stanza string }{
+		{"namespaces", fill("<a"+numbered(255, " xmlns:p%d='u'")+">", "<b/>", "</a>")},
+		{"attributes", "<a>" + strings.Repeat("<b"+numbered(250, " a%d=''")+"/>", 75) + "</a>"},
+		{"pieces of text", fill("<a>", "<b/>xxxxx", "</a>")},
+		{"references", fill("<a>", "&lt;", "</a>")},
+		{"text", fill("<a>", strings.Repeat("x", 1000), "</a>")},
+	} {
+		for _, chunk := range []int{1, 4096} {
+			b.Run(fmt.Sprintf("%s/%d", in.name, chunk), func(b *testing.B) {
+				src := &feed{size: func() int { return chunk }}
+				r := NewReader(src, afterLogin)
+				b.SetBytes(int64(len(in.stanza)))
+				for b.Loop() {
+					src.pending = in.stanza
+					if _, err := r.Next(); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
 		}
 	}
 }

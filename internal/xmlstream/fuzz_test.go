@@ -58,19 +58,21 @@ func plainTree(declared map[string]string, item []byte) (*Element, error) {
 	}
 }
 
-// alike takes out of e what encoding/xml sees differently: it does not
-// turn white space in attributes into spaces, takes attributes of a namespace
-// that is called "xmlns" for declarations, and elements called "xmlns" for
-// having no default namespace.
+var spaces = strings.NewReplacer("\t", " ", "\r", " ", "\n", " ")
+
+// alike takes out of e what encoding/xml sees differently: it does not turn
+// white space in attributes, and so in namespaces, into spaces, takes
+// attributes of a namespace that is called "xmlns" for declarations, and
+// elements called "xmlns" for having no default namespace.
 func alike(e *Element) *Element {
-	out := &Element{Name: e.Name, Text: e.Text}
+	out := &Element{Name: Name{spaces.Replace(e.Name.Space), e.Name.Local}, Text: e.Text}
 	if e.Name.Local == "xmlns" {
 		out.Name.Space = ""
 	}
-	spaces := strings.NewReplacer("\t", " ", "\r", " ", "\n", " ")
 	for _, a := range e.Attr {
 		if a.Name.Space != "xmlns" {
-			out.Attr = append(out.Attr, Attr{a.Name, spaces.Replace(a.Value)})
+			name := Name{spaces.Replace(a.Name.Space), a.Name.Local}
+			out.Attr = append(out.Attr, Attr{name, spaces.Replace(a.Value)})
 		}
 	}
 	for _, c := range e.Children {
@@ -92,9 +94,9 @@ func FuzzReader(f *testing.F) {
 	add(clientHeader + "hello<a><b></a></b>")
 	add("<a xmlns:q='xmlns' q:b='c'><xmlns/><q:xmlns xmlns='d' q:e=''/></a>")
 	add("\x16\x03\x01\x00\x01\x01\x00")
-	for name, in := range hostile() {
-		if name != "one text" {
-			f.Add([]byte(in[0]+in[1]), uint64(1), false)
+	for _, in := range hostile() {
+		if len(in[1]) < 9900 { // long ones make the fuzzer slow
+			f.Add([]byte("<s xmlns='u'>"+in[1]), uint64(1), false)
 		}
 	}
 	small := Limits{Header: 300, Stanza: 200, Total: 600, Depth: 4, Elements: 6, Attributes: 4}

@@ -139,7 +139,7 @@ func hostile() map[string][2]string {
 // Whatever is sent, a Reader with the header and the element that it returned
 // takes at most 64 KiB before the login, bytes that came early included.
 func TestReader_memoryBeforeLogin(t *testing.T) {
-	const copies, most = 32, 64 << 10
+	const copies, most = 16, 64 << 10
 	type held struct {
 		r *Reader
 		h *Header
