@@ -14,7 +14,7 @@ import (
 const (
 	maxTime        = 2 * time.Second
 	maxSteps       = 5_000_000 // Lua instructions, and their like inside of library functions
-	maxStringBytes = 24 << 20   // of all strings made, garbage included
+	maxStringBytes = 24 << 20  // of all strings made, garbage included
 	maxStringLen   = 4 << 20
 	maxHeapGrowth  = 40 << 20
 	maxForcedGC    = 20
@@ -42,6 +42,7 @@ func init() {
 type budget struct {
 	context.Context
 	deadline time.Time
+	limit    int // of steps
 	steps    int
 	strings  int
 	heap     []metrics.Sample
@@ -55,6 +56,7 @@ func newBudget() *budget {
 	b := &budget{
 		Context:  context.Background(),
 		deadline: time.Now().Add(maxTime),
+		limit:    maxSteps,
 		heap:     []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}},
 		closed:   make(chan struct{}),
 	}
@@ -81,7 +83,7 @@ func (b *budget) Err() error { return b.failed }
 func (b *budget) check() {
 	switch {
 	case b.failed != nil:
-	case b.steps > maxSteps:
+	case b.steps > b.limit:
 		b.failed = errSteps
 	case b.strings > maxStringBytes:
 		b.failed = errStrings

@@ -59,11 +59,15 @@ type optionState struct {
 // Eval takes at most about two seconds and 64 MiB, whatever the file does, and blocks for no other reason than the file
 // system. The environment variables that the config asks for are those of the process.
 func Eval(path string) (*Result, error) {
+	return eval(path, newBudget())
+}
+
+func eval(path string, b *budget) (*Result, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return &Result{}, &Error{Pos{File: path}, err.Error()}
 	}
-	e := newEvaluator()
+	e := newEvaluator(b)
 	defer e.L.Close()
 	if failed := e.run(path); failed != nil {
 		return &Result{Files: e.files, Warnings: e.warnings}, failed
@@ -75,7 +79,7 @@ func Eval(path string) (*Result, error) {
 	return &Result{Hosts: hosts, Files: e.files, Warnings: e.warnings}, nil
 }
 
-func newEvaluator() *evaluator {
+func newEvaluator(b *budget) *evaluator {
 	e := &evaluator{
 		L: lua.NewState(lua.Options{
 			SkipOpenLibs:    true,
@@ -83,7 +87,7 @@ func newEvaluator() *evaluator {
 			RegistrySize:    1024,
 			RegistryMaxSize: maxRegistry,
 		}),
-		budget: newBudget(),
+		budget: b,
 		byName: make(map[string]*hostState),
 	}
 	e.globals = e.L.G.Global

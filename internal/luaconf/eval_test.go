@@ -83,7 +83,7 @@ func TestEval_values(t *testing.T) {
 		{"RunScript returns", `x = RunScript "s.lua"`, `"script"`},
 		{"dofile from RunScript", `RunScript "s.lua"; x = from_script`, `"global"`},
 		{"FileContents", `x = FileContents "f.txt"`, `"one\ntwo\n"`},
-				{"FileLine", `x = FileLine "./f.txt"`, `"one"`},
+		{"FileLine", `x = FileLine "./f.txt"`, `"one"`},
 		{"FileLines", `x = FileLines "sub/../f.txt"`, `{"one","two"}`},
 		{"io.lines", `local t = {}; for l in io.lines(FileLine "path.txt") do t[#t + 1] = l end; x = t`, `{"one","two"}`},
 		{"io.open", `local f = assert(io.open(FileLine "path.txt")); x = { f:read("*l"), f:read("a"), f:read("a"), f:read("l") }; f:close()`, `{"one","two\n",""}`},

@@ -1,0 +1,3 @@
+VirtualHost "b.conf.d.example"
+	authentication = "internal_plain"
+	late = from_before
