@@ -227,12 +227,9 @@ func TestKill_leavesNoScript(t *testing.T) {
 	}
 }
 
-// alive says whether a process is there and not a zombie that waits for its parent.
+// alive says whether a script's process is there. A zombie that waits for its parent is not, and neither is somebody
+// else's process that got the same id.
 func alive(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return false
-	}
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	return !strings.HasPrefix(rest, "Z") && !strings.HasPrefix(rest, "X")
+	program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	return err == nil && program == testscript
 }
