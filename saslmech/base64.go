@@ -5,7 +5,10 @@ import (
 	"errors"
 )
 
-var errBase64 = errors.New("not base64")
+var (
+	errBase64     = errors.New("not base64")
+	errIncomplete = errors.New("base64 that breaks off")
+)
 
 // decodeBase64 decodes the text of an <auth/> element as Prosody's
 // util-src/encodings.c does, because clients exist that depend on it: white
@@ -39,7 +42,7 @@ func decodeLenient(dst, text []byte) (message []byte, joined bool, err error) {
 		case '=':
 			switch n {
 			case 1:
-				return nil, false, errBase64
+				return nil, false, errIncomplete
 			case 2:
 				dst = append(dst, byte(group>>4))
 			case 3:
@@ -61,7 +64,7 @@ func decodeLenient(dst, text []byte) (message []byte, joined bool, err error) {
 		}
 	}
 	if n != 0 {
-		return nil, false, errBase64
+		return nil, false, errIncomplete
 	}
 	return dst, joined, nil
 }

@@ -53,6 +53,11 @@ func Decode(mechanism string, text []byte) (Credentials, *Failure) {
 		return Credentials{}, &Failure{Condition: MalformedRequest, Cause: errNoResponse}
 	}
 	message, joined, err := decodeBase64(text)
+	if errors.Is(err, errIncomplete) {
+		// Cut off, not badly encoded. The original drops the rest and then
+		// misses a part of the message, as a rule.
+		return Credentials{}, &Failure{Condition: MalformedRequest, Cause: err}
+	}
 	if err != nil {
 		return Credentials{}, &Failure{Condition: IncorrectEncoding, Cause: err}
 	}

@@ -2,6 +2,7 @@ package saslmech
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -38,6 +39,9 @@ func fuzzDecode(f *testing.F, mechanism string) {
 
 func naiveDecode(text []byte) (name, secret string, condition Condition) {
 	message, err := naiveBase64(text)
+	if errors.Is(err, errNaiveIncomplete) {
+		return "", "", MalformedRequest
+	}
 	if err != nil {
 		return "", "", IncorrectEncoding
 	}
