@@ -16,8 +16,10 @@ func decodeEjabberd(b []byte) (r reply, yes bool) {
 	switch {
 	case len(b) <= len(head):
 		return replyMore, false
-	case len(b) == len(head)+1 && b[len(head)] <= 1:
-		return replyDone, b[len(head)] == 1
+	case b[len(head)] > 1:
+		return replyBad, false
+	case len(b) > len(head)+1:
+		return replyMany, false
 	}
-	return replyBad, false
+	return replyDone, b[len(head)] == 1
 }

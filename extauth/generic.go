@@ -18,6 +18,9 @@ func decodeGeneric(b []byte) (r reply, yes bool) {
 	case "\n", "\r\n":
 		return replyDone, yes
 	}
+	if b[1] == '\n' || len(b) > 2 && b[1] == '\r' && b[2] == '\n' {
+		return replyMany, false
+	}
 	return replyBad, false
 }
 

@@ -51,12 +51,15 @@ func TestPool_faults(t *testing.T) {
 		{user: "comment", err: ErrBadReply}, {user: "eleven", err: ErrBadReply}, {user: "blank", err: ErrBadReply},
 	}
 	eachVariant(t, func(t *testing.T, v variant) {
+		checkLeaks(t)
 		for _, f := range faults {
 			if !strings.Contains(v.String(), f.only) {
 				continue
 			}
 			t.Run(f.user, func(t *testing.T) {
-				p := testPool(t, v, "plain")
+				t.Parallel()
+				p := newParallelPool(t, testConfig(t, v, "plain"))
+				mustSay(t, p, "warm", "right", true)
 				if f.err == nil {
 					mustSay(t, p, f.user, "wrong", false)
 					mustSay(t, p, f.user, "right", true)
@@ -71,11 +74,14 @@ func TestPool_faults(t *testing.T) {
 
 // TestPool_stress mixes right and wrong logins with every fault there is, from many clients at once.
 func TestPool_stress(t *testing.T) {
-	// twolater is in the defects' tests: it makes the pool suspicious, which is slow.
-	faults := []string{"exit0", "exit3", "killed", "garbage", "two", "nul", "once", "pieces", "late", "halfdie"}
+	// Scripts that answer twice are in a test of their own: they make the pool suspicious, which is slow.
+	faults := []string{"exit0", "exit3", "killed", "garbage", "nul", "once", "pieces", "late", "halfdie"}
+	checkLeaks(t)
 	eachVariant(t, func(t *testing.T, v variant) {
-		p := testPool(t, v, "plain")
-		const clients, each = 8, 2000 / 8 / 6
+		t.Parallel()
+		p := newParallelPool(t, testConfig(t, v, "plain"))
+		mustSay(t, p, "warm", "right", true)
+		const clients, each = 8, 2000 / 8
 		var wg sync.WaitGroup
 		var mu sync.Mutex
 		asked, answered := 0, 0
@@ -264,10 +270,11 @@ func TestPool_infoNamesTheWorker(t *testing.T) {
 }
 
 func TestPool_setPassIsAskedOnce(t *testing.T) {
+	checkLeaks(t)
 	for _, again := range []bool{true, false} {
 		cfg := testConfig(t, variant{Generic, true, 1}, "plain")
 		cfg.Env = append(cfg.Env, dirEnv+"="+t.TempDir())
-		p := newTestPool(t, cfg)
+		p := newParallelPool(t, cfg)
 		want := 1
 		ask := p.SetPass
 		if again {

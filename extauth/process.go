@@ -3,6 +3,7 @@ package extauth
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"syscall"
 	"time"
@@ -27,6 +28,9 @@ func startProcess(cfg *Config, child *childEnds, pty bool) (*process, error) {
 	if env == nil {
 		env = Environ()
 	}
+	// Everything that Go opens is closed in the script, but not what the daemon itself was started with. On a kernel
+	// before 5.11 this fails, and such files are inherited as they always were.
+	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 	pid, err := syscall.ForkExec(cfg.Command[0], cfg.Command, &syscall.ProcAttr{
 		Dir:   cfg.Dir,
 		Env:   env,

@@ -127,6 +127,7 @@ const (
 	replyMore  reply = iota // a proper beginning, or nothing yet
 	replyQuiet              // an answer if nothing follows: no line end was seen
 	replyDone               // an answer and its end
+	replyMany               // an answer, and something behind it
 	replyBad                // will never be an answer, whatever follows
 )
 

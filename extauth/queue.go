@@ -20,8 +20,8 @@ type grant struct {
 	err error
 }
 
-// suspicion is how long every answer is waited out for quietTime after the script has written something that was not
-// one answer to one query. A second answer that comes while the next query is on its way looks like the answer to
+// suspicion is how long every answer is waited out for quietTime after the script has written more than it was
+// asked. A second answer that comes while the next query is on its way looks like the answer to
 // that; then the true one follows, and gives it away.
 const suspicion = time.Minute
 
@@ -213,8 +213,9 @@ func (p *Pool) destroy(w *worker, cause error) (closed bool) {
 			p.endedByItself(w)
 		} else {
 			p.lastErr = fmt.Errorf("worker %d: %w", w.id, cause)
+			p.prestart = true
 		}
-		if errors.Is(cause, ErrBadReply) {
+		if cause == errIntruded || cause == errEarly || cause == errMany {
 			p.suspectUntil = time.Now().Add(suspicion)
 		}
 	}

@@ -186,7 +186,7 @@ func (s *script) serve(mode string, n int, q string) {
 		}
 		time.Sleep(time.Hour)
 	case "stderr":
-		os.Stderr.Write(bytes.Repeat([]byte("warning: slow\n1\n"), 20000))
+		os.Stderr.Write(bytes.Repeat([]byte("warning: slow\n1\n"), 8000))
 		s.verdict(right)
 	case "orphan": // ends, and leaves a child behind that holds the output
 		if err := exec.Command("/bin/sh", "-c", "sleep 60 & exit 0").Run(); err != nil {

@@ -25,9 +25,10 @@ type stderrLog struct {
 	limit *rate.Limiter
 	trace func(line string) // may be nil
 
-	mu     sync.Mutex // guards the fields below
-	tail   []string
-	secret string // the password of the last query, masked wherever it appears
+	mu     sync.Mutex         // guards the fields below
+	tail   [stderrTail][]byte // a ring of the last lines, as they came
+	lines  int                // lines so far
+	secret string             // the password of the last query, masked wherever it appears
 }
 
 func newStderrLog(log *slog.Logger, trace func(string)) *stderrLog {
@@ -75,14 +76,13 @@ func (s *stderrLog) add(raw []byte, dropped int) int {
 		return dropped
 	}
 	s.mu.Lock()
-	line := clean(raw, s.secret)
-	s.tail = append(s.tail, line)
-	if len(s.tail) > stderrTail {
-		s.tail = s.tail[1:]
-	}
+	slot := &s.tail[s.lines%stderrTail]
+	*slot = append((*slot)[:0], raw...)
+	s.lines++
+	secret := s.secret
 	s.mu.Unlock()
 	if s.trace != nil {
-		s.trace(line)
+		s.trace(clean(raw, secret))
 	}
 	if !s.log.Enabled(context.Background(), slog.LevelDebug) {
 		return 0
@@ -90,11 +90,7 @@ func (s *stderrLog) add(raw []byte, dropped int) int {
 	if !s.limit.Allow() {
 		return dropped + 1
 	}
-	if dropped > 0 {
-		s.log.Debug("auth script stderr", "line", line, "dropped_before", dropped)
-	} else {
-		s.log.Debug("auth script stderr", "line", line)
-	}
+	s.log.Debug("auth script stderr", "line", clean(raw, secret), "dropped_before", dropped)
 	return 0
 }
 
@@ -102,10 +98,14 @@ func (s *stderrLog) add(raw []byte, dropped int) int {
 func (s *stderrLog) last() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.tail) == 0 {
+	if s.lines == 0 {
 		return ""
 	}
-	return "; stderr: " + strings.Join(s.tail, " | ")
+	var shown []string
+	for i := max(0, s.lines-stderrTail); i < s.lines; i++ {
+		shown = append(shown, clean(s.tail[i%stderrTail], s.secret))
+	}
+	return "; stderr: " + strings.Join(shown, " | ")
 }
 
 // clean makes a line of a script safe to show: the secret masked, control characters and bad UTF-8 escaped.

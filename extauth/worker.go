@@ -52,8 +52,13 @@ type worker struct {
 // errGone: the worker ended before a byte of q was written. Another worker can be asked, whatever the query is.
 var errGone = errors.New("worker is gone")
 
-// errIntruded: bytes came between two queries. Nothing was written; another worker can be asked.
-var errIntruded = fmt.Errorf("%w: the script wrote something although it was not asked", ErrBadReply)
+// The script said more than it was asked. The pool is suspicious of it for a while.
+var (
+	// errIntruded: bytes came between two queries. Nothing was written; another worker can be asked.
+	errIntruded = fmt.Errorf("%w: the script wrote something although it was not asked", ErrBadReply)
+	errEarly    = fmt.Errorf("%w: the script answered before it had read the query", ErrBadReply)
+	errMany     = fmt.Errorf("%w: there is more than one answer to one query", ErrBadReply)
+)
 
 // arm sets the read deadline, which is never later than lastWords after the end of the process.
 func (w *worker) arm(at time.Time) {
@@ -126,7 +131,8 @@ func (w *worker) checkSilent() error {
 func (w *worker) await(q *query, at, hard time.Time) (bool, error) {
 	a := attempt{worker: w, wrote: time.Now(), at: at, hard: hard, tick: readTick}
 	if !w.started {
-		a.tick = startTick
+		// What a new process says first may be a banner.
+		a.tick, a.late = startTick, true
 	}
 	w.arm(earliest(at, a.wrote.Add(a.tick)))
 	n, state, yes := 0, replyMore, false
@@ -144,6 +150,8 @@ func (w *worker) await(q *query, at, hard time.Time) (bool, error) {
 		}
 		ended := err != nil && (!errors.Is(err, os.ErrDeadlineExceeded) || w.hasEnded())
 		switch {
+		case state == replyMany:
+			return false, errMany
 		case state == replyBad, n == len(w.buf):
 			return false, fmt.Errorf("%w: %s", ErrBadReply, describe(w.pool.cfg.Protocol))
 		case ended:
@@ -171,7 +179,7 @@ type attempt struct {
 	at, hard time.Time // the deadline, and how far the start of the process may move it
 	tick     time.Duration
 	read     bool // the script has read the query
-	late     bool // it had not done so when it was looked at first
+	late     bool // it had not done so when it was looked at first, or is new
 }
 
 // begun notes that the script has read the query. The time that a new process needed to get there is not charged to
@@ -238,7 +246,7 @@ func (w *worker) lastAnswer(n int, state reply, yes bool) (bool, error) {
 // else, a banner or the second answer to the query before.
 func (w *worker) accept(yes bool, owes owed) (bool, error) {
 	if w.io.unread() > 0 {
-		return false, fmt.Errorf("%w: the script answered before it had read the query", ErrBadReply)
+		return false, errEarly
 	}
 	w.owes = owes
 	return yes, nil

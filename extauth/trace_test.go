@@ -1,0 +1,89 @@
+package extauth
+
+import (
+	"bytes"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func TestTrace_showsTheExchangeButNoPassword(t *testing.T) {
+	var (
+		mu     sync.Mutex
+		events []Event
+		log    logBuffer
+	)
+	const password = "correct horse"
+	cfg := testConfig(t, variant{Generic, true, 1}, "plain")
+	cfg.Logger = log.logger()
+	cfg.Trace = func(e Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		events = append(events, e)
+	}
+	p := newTestPool(t, cfg)
+	for _, user := range []string{"bob", "echo", "exit3"} {
+		if yes, err := p.Auth(ctxBackground, user, "example.org", password); yes {
+			t.Fatal(yes, err)
+		} else if err != nil && strings.Contains(err.Error(), password) {
+			t.Errorf("error shows the password: %v", err)
+		}
+	}
+	if err := p.Close(ctxBackground); err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[EventKind][]string{}
+	for _, e := range events {
+		if bytes.Contains(e.Data, []byte(password)) {
+			t.Errorf("%v shows the password: %q", e.Kind, e.Data)
+		}
+		if e.PID == 0 || e.Worker == 0 || e.Time.IsZero() {
+			t.Errorf("%+v", e)
+		}
+		kinds[e.Kind] = append(kinds[e.Kind], string(e.Data))
+	}
+	for kind, want := range map[EventKind]string{
+		EventSent: "auth:bob:example.org:********\n", EventReceived: "0\n",
+		EventStderr: `traceback\x1b[31m for auth:exit3:example.org:********`, EventExited: "exit status 3",
+	} {
+		if !strings.Contains(strings.Join(kinds[kind], "|"), want) {
+			t.Errorf("%v: %q, want %q among them", kind, kinds[kind], want)
+		}
+	}
+	if len(kinds[EventStarted]) == 0 || len(kinds[EventVerdict]) == 0 {
+		t.Errorf("events: %v", kinds)
+	}
+	if s := log.String(); strings.Contains(s, password) || !strings.Contains(s, "traceback") || strings.Contains(s, "\x1b") {
+		t.Errorf("log: %s", s)
+	}
+}
+
+func TestStderr_isRateLimitedAndBounded(t *testing.T) {
+	var log logBuffer
+	cfg := testConfig(t, variant{Generic, true, 1}, "plain")
+	cfg.Logger = log.logger()
+	p := newTestPool(t, cfg)
+	mustSay(t, p, "stderr", "right", true)
+	if err := p.Close(ctxBackground); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(log.String(), "warning: slow"); n == 0 || n > stderrBurst+stderrPerSec*10 {
+		t.Errorf("%d of 8000 lines were logged", n)
+	}
+	if !strings.Contains(log.String(), "dropped") {
+		t.Error("the log does not tell that lines were dropped")
+	}
+}
+
+func TestClean(t *testing.T) {
+	for _, c := range []struct{ raw, secret, want string }{
+		{"plain\r\n", "", "plain"},
+		{"auth:a:b:secret!", "secret", "auth:a:b:********!"},
+		{"\x1b[2J\xff\x00ü", "", `\x1b[2J\xff\x00ü`},
+		{strings.Repeat("x", 395) + "secret", "secret", strings.Repeat("x", 395) + "*****"},
+	} {
+		if got := clean([]byte(c.raw), c.secret); got != c.want {
+			t.Errorf("clean(%q) = %q, want %q", c.raw, got, c.want)
+		}
+	}
+}
