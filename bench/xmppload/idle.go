@@ -14,13 +14,14 @@ func cmdIdle(args []string) error {
 	cc := fs.Int("c", 32, "workers while opening")
 	warm := fs.Int("warm", 500, "logins before the first reading, so that heaps are grown")
 	hold := fs.Duration("hold", 10*time.Second, "hold time before the second reading")
+	pause := fs.Duration("pause", 2*time.Second, "wait before the first reading, and between opening and holding")
 	fs.Parse(args)
 	if err := t.prepare(); err != nil {
 		return err
 	}
 	r := newResult(c, "idle")
 	loginMany(t, *warm, 16, 0, newResult(c, "warm"), nil)
-	time.Sleep(2 * time.Second)
+	time.Sleep(*pause)
 	if err := c.start(); err != nil {
 		return err
 	}
@@ -75,7 +76,7 @@ func cmdIdle(args []string) error {
 		}()
 	}
 	r.N, r.C, r.OK, r.Wall = *n, *cc, ok, wall.Seconds()
-	time.Sleep(2 * time.Second)
+	time.Sleep(*pause)
 	c.cpu(r, max(1, ok), "login")
 	c.mark()
 	t1 := time.Now()
