@@ -228,6 +228,9 @@ func describe(option string, v luaconf.Value) string {
 	case luaconf.Bool:
 		return strconv.FormatBool(v.Bool)
 	case luaconf.Number:
+		if isSecret(option) {
+			return "a number"
+		}
 		return strconv.FormatFloat(v.Number, 'g', -1, 64)
 	case luaconf.String:
 		if isSecret(option) {

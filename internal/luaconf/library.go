@@ -62,6 +62,7 @@ func (e *evaluator) openLibraries() {
 	ioLib := L.SetFuncs(L.NewTable(), e.ioFuncs())
 	e.forbid(ioLib, "io.", "popen", "write", "output", "input", "read", "tmpfile", "close")
 	base.RawSetString("io", ioLib)
+	field(base, "math").RawSetString("huge", lua.LNumber(math.Inf(1))) // gopher-lua has the largest finite number
 	field(base, "math").RawSetString("type", L.NewFunction(mathType))
 	field(base, "math").RawSetString("tointeger", L.NewFunction(mathToInteger))
 }

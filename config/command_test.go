@@ -1,0 +1,93 @@
+package config
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestLoad_command(t *testing.T) {
+	dir := writeFiles(t, "auth.sh", "#!/bin/sh\n", "my auth.sh", "#!/bin/sh\n", "plain.txt", "x", "sub/deep.sh", "#!/bin/sh\n",
+		"noshebang.sh", "echo 1\n", "nointerpreter.sh", "#!/no/such/python2 -u\n", "windows.sh", "#!/bin/sh\r\necho\r\n", "empty.sh", "", "bin.sh", "\x7fELF\x00")
+	at := func(name string) string { return filepath.Join(dir, name) }
+	tests := []struct {
+		name, lua string
+		want      []string
+		message   string // part of the problem, or of the warning where want is set
+	}{
+		{"full path", `"DIR/auth.sh"`, []string{at("auth.sh")}, ""},
+		{"relative path", `"./auth.sh"`, []string{at("auth.sh")}, ""},
+		{"relative path without dot", `"sub/deep.sh"`, []string{at("sub/deep.sh")}, ""},
+		{"path with a space", `"DIR/my auth.sh"`, []string{at("my auth.sh")}, ""},
+		{"quoted path and argument", `"'DIR/my auth.sh' --verbose"`, []string{at("my auth.sh"), "--verbose"}, ""},
+		{"backslash", `"DIR/my\\ auth.sh -v"`, []string{at("my auth.sh"), "-v"}, ""},
+		{"double quotes", `'"DIR/my auth.sh" "a \\" $b" c\\ d ""'`, []string{at("my auth.sh"), `a " $b`, "c d", ""}, ""},
+		{"bare name", `"cat"`, []string{"/usr/bin/cat", "/bin/cat"}, ""},
+		{"bare name with argument", `"cat -u"`, []string{"/usr/bin/cat", "-u"}, ""},
+		{"bare name beside the config", `"auth.sh"`, []string{at("auth.sh")}, ""},
+		{"pipe", `"DIR/auth.sh | cat"`, []string{at("auth.sh"), "|", "cat"}, "there is no shell, so | is an argument"},
+		{"redirection", `"./auth.sh 2>/dev/null"`, []string{at("auth.sh"), "2>/dev/null"}, "there is no shell, so > is an argument"},
+		{"quoted pipe", `"./auth.sh '|'"`, []string{at("auth.sh"), "|"}, ""},
+		{"list", `{ "./my auth.sh", "a b", "'c'" }`, []string{at("my auth.sh"), "a b", "'c'"}, ""},
+		{"list with a bare name", `{ "sh", "-c", "true | cat" }`, []string{"/usr/bin/sh", "-c", "true | cat"}, ""},
+		{"no interpreter line", `"./noshebang.sh"`, []string{at("noshebang.sh")}, "is a text without a #! line"},
+		{"no interpreter", `"./nointerpreter.sh"`, []string{at("nointerpreter.sh")}, `its #! line names "/no/such/python2", which does not exist`},
+		{"Windows line ends", `"./windows.sh"`, []string{at("windows.sh")}, "the file has the line ends of Windows"},
+		{"empty file", `"./empty.sh"`, []string{at("empty.sh")}, "is empty"},
+		{"binary", `"./bin.sh"`, []string{at("bin.sh")}, ""},
+
+		{"empty", `""`, nil, "is empty; it names the script"},
+		{"spaces", `"  "`, nil, "is empty; it names the script"},
+		{"empty list", `{}`, nil, "is empty; it names the script"},
+		{"table", `{ path = "x" }`, nil, `want a list, got a table with the key "path"`},
+		{"list with a table", `{ "cat", {} }`, nil, "want strings, got an empty table"},
+		{"boolean", `true`, nil, "want strings, got true"},
+		{"missing", `"DIR/nothing.sh"`, nil, "no file DIR/nothing.sh: no such file or directory"},
+		{"missing with arguments", `"DIR/nothing.sh -v"`, nil, "no file DIR/nothing.sh: no such file or directory"},
+		{"missing bare name", `"no-such-program-here"`, nil, `no program "no-such-program-here" in PATH, and no file DIR/no-such-program-here`},
+		{"missing list", `{ "./nothing.sh" }`, nil, "no file DIR/nothing.sh: no such file or directory"},
+		{"not executable", `"./plain.txt"`, nil, "DIR/plain.txt is not executable; chmod +x DIR/plain.txt"},
+		{"directory", `"DIR/sub"`, nil, "DIR/sub is a directory"},
+		{"unclosed quote", `"./auth.sh 'x"`, nil, "has a ' without its counterpart"},
+		{"unclosed double quote", `'./auth.sh "x'`, nil, `has a " without its counterpart`},
+		{"backslash at the end", `"./auth.sh \\"`, nil, "ends with a backslash"},
+		{"NUL", `{ "cat", "a\0b" }`, nil, "holds a NUL character"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			lua := strings.ReplaceAll(test.lua, "DIR", dir)
+			path := filepath.Join(dir, "prosody.cfg.lua")
+			writeFile(t, path, "VirtualHost 'a' authentication = 'external' external_auth_command = "+lua)
+			c, warnings, err := Load(path)
+			if test.want == nil {
+				if want := strings.ReplaceAll(test.message, "DIR", dir); err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("Load: %v, want %s", err, want)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := c.Hosts[0].External.Command
+			if test.name == "bare name" {
+				if len(got) != 1 || !slices.Contains(test.want, got[0]) {
+					t.Errorf("command %q, want one of %q", got, test.want)
+				}
+				return
+			}
+			got[0] = strings.Replace(got[0], "/bin/", "/usr/bin/", 1)
+			got[0] = strings.Replace(got[0], "/usr/usr/", "/usr/", 1)
+			if !slices.Equal(got, test.want) {
+				t.Errorf("command %q, want %q", got, test.want)
+			}
+			var all string
+			for _, w := range warnings {
+				all += w.String() + "\n"
+			}
+			if (test.message == "") != (all == "") || !strings.Contains(all, test.message) {
+				t.Errorf("warnings %q, want %q", all, test.message)
+			}
+		})
+	}
+}
