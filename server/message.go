@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/xml"
+	"slices"
 
 	"mellium.im/xmlstream"
 	"mellium.im/xmpp/stanza"
@@ -16,8 +17,10 @@ func (s *session) message(t xmlstream.TokenReadEncoder, start *xml.StartElement,
 	if st.kind == "error" {
 		return nil
 	}
-	if s.isOurs(st.to) && st.to != s.conn.host.Name {
-		return s.reflect(t, start)
+	if s.isOurs(st.to) {
+		if user, _, _, _ := splitJID(st.to); user != "" || st.to == "" {
+			return s.reflect(t, start)
+		}
 	}
 	s.askFor(st.to)
 	return st.bounce(t, stanza.Error{Type: stanza.Cancel, Condition: stanza.ServiceUnavailable})
@@ -42,13 +45,29 @@ func (s *session) reflect(t xmlstream.TokenReadEncoder, start *xml.StartElement)
 		{Name: xml.Name{Local: "from"}, Value: s.fullJID()},
 		{Name: xml.Name{Local: "to"}, Value: s.fullJID()},
 	}}
-	for _, a := range start.Attr {
+	for _, a := range withoutNamespaces(start.Attr) {
 		if a.Name.Local != "from" && a.Name.Local != "to" {
 			back.Attr = append(back.Attr, a)
 		}
 	}
-	_, err := xmlstream.Copy(t, xmlstream.Wrap(xmlstream.Inner(t), back))
+	inner := xmlstream.Inner(t)
+	_, err := xmlstream.Copy(t, xmlstream.Wrap(xmlstream.ReaderFunc(func() (xml.Token, error) {
+		tok, err := inner.Token()
+		if el, ok := tok.(xml.StartElement); ok {
+			el.Attr = withoutNamespaces(el.Attr)
+			tok = el
+		}
+		return tok, err
+	}), back))
 	return err
+}
+
+// withoutNamespaces removes namespace declarations: the encoder makes its own
+// from the names, and would take these for attributes.
+func withoutNamespaces(attrs []xml.Attr) []xml.Attr {
+	return slices.DeleteFunc(attrs, func(a xml.Attr) bool {
+		return a.Name.Space == "xmlns" || a.Name.Space == "" && a.Name.Local == "xmlns"
+	})
 }
 
 // askFor asks the script whether the local user that a stanza is for exists.
