@@ -177,7 +177,7 @@ func (d *demo) play(ctx context.Context) error {
 	}
 	if d.wrong > 0 {
 		d.printf("\n%s\n", d.bad(fmt.Sprintf("%d of %d logins did NOT go as they should.", d.wrong, len(scenes))))
-		d.out.show()
+		d.out.showWarnings()
 		return exit(exitUnavailable, "%d of %d logins did not go as they should", d.wrong, len(scenes))
 	}
 	d.printf("\n%s\n", d.good(fmt.Sprintf("All %d logins went as they should.", len(scenes))))

@@ -53,7 +53,7 @@ func (d *demo) invite() {
 	for _, line := range [][2]string{
 		{"gatehouse, each step", fmt.Sprintf("echo %s | go run ./cmd/gatehouse login --connect %s --fingerprint %s %s", user.password, d.starttls, d.fingerprint, jid)},
 		{"with a token", fmt.Sprintf("go run ./cmd/gatehouse login --mint --config %s --connect %s --fingerprint %s %s", d.config, d.starttls, d.fingerprint, jid)},
-		{"go-sendxmpp", fmt.Sprintf("echo hello | go-sendxmpp --no-tls-verify --username %s --password %s --jserver %s %s", jid, user.password, d.starttls, jid)},
+		{"go-sendxmpp", fmt.Sprintf("echo hello | go-sendxmpp --tls --no-tls-verify --username %s --password %s --jserver %s %s", jid, user.password, d.direct, jid)},
 		{"profanity", fmt.Sprintf("/connect %s server 127.0.0.1 port %s tls trust", jid, port)},
 	} {
 		d.printf("    %s\n      %s\n", d.faint(line[0]), line[1])
@@ -94,11 +94,17 @@ func (l *demoLog) Write(b []byte) (int, error) {
 	return l.w.Write(b)
 }
 
-// show lets the log through from now on, and first the warnings until now.
+// show lets the log through from now on.
 func (l *demoLog) show() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.shown = true
+}
+
+// showWarnings writes the warnings that were held back.
+func (l *demoLog) showWarnings() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	_, _ = l.warned.WriteTo(l.w) // a closed terminal shows nothing
 }
 

@@ -79,13 +79,17 @@ func isClosed(err error) bool {
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
+// remoteAlert is the Op of the *net.OpError in which crypto/tls reports an alert
+// of the other side.
+const remoteAlert = "remote error"
+
 // explainCause knows the faults that are not the server's words.
 func explainCause(err error) string {
 	var (
 		noMechanism *NoMechanismError
 		dns         *net.DNSError
 		record      tls.RecordHeaderError
-		alert       tls.AlertError
+		op          *net.OpError
 		hostname    x509.HostnameError
 		authority   x509.UnknownAuthorityError
 		invalid     x509.CertificateInvalidError
@@ -119,7 +123,7 @@ func explainCause(err error) string {
 	case errors.As(err, &authority), errors.As(err, &certificate):
 		return "Nobody that this machine trusts vouches for the certificate. Nothing was sent. " +
 			"If it is yours, --fingerprint or --ca says so; --insecure goes on regardless."
-	case errors.As(err, &alert):
+	case errors.As(err, &op) && op.Op == remoteAlert:
 		return "The server broke off the handshake. It may have no certificate for this host, or want another TLS version."
 	}
 	return ""

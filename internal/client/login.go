@@ -80,8 +80,12 @@ func (l *login) run(ctx context.Context) (*Session, Stage, error) {
 	l.reader = xmlstream.NewReader(conn, limits)
 	stop := endWith(ctx, conn)
 	defer stop()
+	return l.negotiate(ctx, target.DirectTLS)
+}
 
-	if target.DirectTLS {
+// negotiate takes the steps on a connection that stands.
+func (l *login) negotiate(ctx context.Context, direct bool) (*Session, Stage, error) {
+	if direct {
 		if err := l.handshake(ctx, true); err != nil {
 			return nil, StageEncrypt, err
 		}

@@ -2,7 +2,6 @@ package client
 
 import (
 	"crypto/x509"
-	"errors"
 	"net"
 	"os"
 	"strconv"
@@ -193,21 +192,20 @@ func safe(err error) error {
 // system calls that package net puts before it, and without what crypto/x509
 // tells its developers.
 func plain(err error) string {
-	var (
-		op        *net.OpError
-		call      *os.SyscallError
-		authority x509.UnknownAuthorityError
-		dns       *net.DNSError
-	)
-	switch {
-	case errors.As(err, &authority):
+	switch e := err.(type) {
+	case *net.OpError:
+		if e.Op == remoteAlert {
+			return "the server says " + plain(e.Err)
+		}
+		return plain(e.Err)
+	case *os.SyscallError:
+		return plain(e.Err)
+	case *net.DNSError:
+		if e.IsNotFound {
+			return "there is no host of the name " + printable(e.Name)
+		}
+	case x509.UnknownAuthorityError:
 		return "no authority that is trusted here has signed it"
-	case errors.As(err, &dns) && dns.IsNotFound:
-		return "there is no host of the name " + printable(dns.Name)
-	case errors.As(err, &call):
-		return printable(call.Err.Error())
-	case errors.As(err, &op) && op.Err != nil:
-		return printable(op.Err.Error())
 	}
 	return printable(err.Error())
 }

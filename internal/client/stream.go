@@ -109,8 +109,8 @@ func parseFeatures(e *xmlstream.Element) *features {
 			continue
 		case xmlstream.Name{Space: nsSASL, Local: "mechanisms"}:
 			for _, m := range c.Children {
-				if m.Name.Local == "mechanism" {
-					f.mechanisms = append(f.mechanisms, strings.TrimSpace(m.Text))
+				if name := strings.TrimSpace(m.Text); m.Name.Local == "mechanism" && name != "" {
+					f.mechanisms = append(f.mechanisms, name)
 				}
 			}
 			continue

@@ -111,7 +111,7 @@ func (l *login) verifyChain(certs []*x509.Certificate) error {
 // certificateError says that we do not trust the server.
 type certificateError struct{ err error }
 
-func (e *certificateError) Error() string { return "the certificate is not trusted: " + e.err.Error() }
+func (e *certificateError) Error() string { return "the certificate is not trusted: " + plain(e.err) }
 func (e *certificateError) Unwrap() error { return e.err }
 
 func keyName(c *x509.Certificate) string {
