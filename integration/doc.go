@@ -5,7 +5,7 @@
 //     right.
 //   - clients_test.go logs in with XMPP clients that we did not write.
 //   - scenario_*_test.go breaks scripts, disks, connections and the program itself.
-//   - command_*_test.go runs the other commands.
+//   - command_test.go runs the other commands.
 //
 // The directory testscript is the auth script of all of them. A process belongs to the test that started it, and the
 // goroutine that reads its log ends with it. The programs that the tests need from Debian are installed by

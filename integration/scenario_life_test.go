@@ -154,7 +154,6 @@ func TestLife_secretsStayOut(t *testing.T) {
 	config := tokenConfig(t, dir, s, options{
 		"log": map[string]any{"debug": "*console"}, "gatehouse_token_in_plain": true, "external_auth_timeout": 1,
 	})
-	roomInWindow(10 * time.Second)
 	d := start(t, config)
 	address := d.address(t, "starttls")
 	var secrets []string

@@ -72,7 +72,7 @@ user, domain, password, host, port, kind = sys.argv[1:7]
 client = Client()
 client.set_domain(domain)
 client.set_username(user)
-client.set_resource("nbxmpp")
+client.set_resource("nbxmpp-" + kind)
 client.set_password(password)
 client.set_ignore_tls_errors(True)
 client.set_custom_host(f"{host}:{port}", ConnectionProtocol.TCP,
