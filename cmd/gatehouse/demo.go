@@ -35,6 +35,11 @@ type DemoCmd struct {
 func (cmd *DemoCmd) Run(g *globals) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	return cmd.run(ctx, g)
+}
+
+// run is the demo until ctx ends.
+func (cmd *DemoCmd) run(ctx context.Context, g *globals) error {
 	if _, err := os.Stat(cmd.Config); err != nil {
 		return exit(exitUsage, "%w\nRun it from the top of gatehouse's source tree, or name a config with --config.", err)
 	}
