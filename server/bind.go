@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/xml"
+	"time"
 
 	"mellium.im/xmlstream"
 	"mellium.im/xmpp/stanza"
@@ -35,12 +36,11 @@ func (s *session) handleBind(iq stanza.IQ, t xmlstream.TokenReadEncoder, start *
 			wanted = r
 		}
 	}
-	// From here on the client may be silent. The deadline goes before others
-	// can find the session, and end it by setting another.
-	s.conn.liftDeadline()
 	if _, taken := s.conn.server.registry.bind(s, wanted, s.conn.host.Conflict); taken {
 		return answerError(t, iq, stanza.Cancel, stanza.Conflict)
 	}
+	// From here on the client may be silent.
+	s.conn.readUntil(time.Time{})
 	s.conn.config.Logger.Debug("resource bound", "jid", s.fullJID(), "remote", s.conn.remote())
 	jid := xmlstream.Wrap(xmlstream.Token(xml.CharData(s.fullJID())),
 		xml.StartElement{Name: xml.Name{Local: "jid"}})

@@ -22,6 +22,9 @@ const (
 // How long a client may take to read what is written to it.
 const writeTimeout = 30 * time.Second
 
+// How long it may take to read why its time is over.
+const lastWords = 3 * time.Second
+
 // longAgo as a deadline makes a blocked read return.
 var longAgo = time.Unix(1, 0)
 
@@ -42,7 +45,7 @@ type conn struct {
 	opened   bool      // our header of the current stream is written
 	failures int       // failed attempts to log in
 
-	// mu guards ending and the read deadline once it may be lifted.
+	// mu guards ending and the read deadline.
 	mu     sync.Mutex
 	ending *streamError
 }
@@ -71,7 +74,8 @@ func (c *conn) remote() string { return c.raw.RemoteAddr().String() }
 // run is the life of a connection.
 func (c *conn) run(ctx context.Context) {
 	defer c.raw.Close()
-	_ = c.raw.SetDeadline(c.deadline)
+	c.readUntil(c.deadline)
+	_ = c.raw.SetWriteDeadline(c.deadline.Add(lastWords))
 	user, err := c.login(ctx)
 	if err == nil {
 		err = c.session(user)
@@ -134,12 +138,13 @@ func (c *conn) endingWith() *streamError {
 	return c.ending
 }
 
-// liftDeadline lets the client be silent from now on, unless it is to end.
-func (c *conn) liftDeadline() {
+// readUntil lets the client be silent until t, or for ever if t is zero, unless
+// it is to end.
+func (c *conn) readUntil(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ending == nil {
-		_ = c.raw.SetReadDeadline(time.Time{})
+		_ = c.raw.SetReadDeadline(t)
 	}
 }
 
@@ -164,7 +169,9 @@ func (c *conn) close(err error) {
 		_ = c.rw.Close()
 		return
 	}
-	if e := c.endingWith(); e != nil {
+	// In the middle of a handshake nobody would understand a stream error.
+	var he *handshakeError
+	if e := c.endingWith(); e != nil && !errors.As(err, &he) {
 		err = e
 	}
 	c.logEnd(err)
@@ -172,7 +179,7 @@ func (c *conn) close(err error) {
 	if e == nil {
 		return
 	}
-	_ = c.rw.SetDeadline(time.Now().Add(writeTimeout / 10))
+	_ = c.rw.SetDeadline(time.Now().Add(lastWords))
 	var b []byte
 	if !c.opened {
 		from := c.unknown

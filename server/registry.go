@@ -8,14 +8,23 @@ import (
 	"sync"
 )
 
-// registry knows who is bound to which resource.
+// registry knows who is logged in, and who is bound to which resource.
 type registry struct {
 	mu sync.Mutex
-	// sessions by bare JID. A session's resource is set under mu.
+	// sessions by bare JID. A session's resource is set under mu, and empty
+	// until it is bound.
 	sessions map[string][]*session
 }
 
-// bind gives s the wanted resource, or one of the server's choice if wanted is
+// add makes a session known that is not bound yet.
+func (r *registry) add(s *session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	bare := s.bareJID()
+	r.sessions[bare] = append(r.sessions[bare], s)
+}
+
+// bind gives s, which was added, the wanted resource, or one of the server's choice if wanted is
 // empty, and returns it. Where the user has it already, policy decides: the
 // older session is ended, or another resource is found, or taken is true and
 // nothing is bound.
@@ -43,7 +52,6 @@ func (r *registry) bind(s *session, wanted string, policy Conflict) (resource st
 		}
 	}
 	s.resource = resource
-	r.sessions[bare] = append(r.sessions[bare], s)
 	return resource, false
 }
 
@@ -56,8 +64,7 @@ func (r *registry) find(bare, resource string) *session {
 	return nil
 }
 
-// remove forgets a session that ends. One that was never bound, or was
-// replaced, is not there.
+// remove forgets a session that ends. One that was replaced is not there.
 func (r *registry) remove(s *session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -76,14 +83,14 @@ func (r *registry) drop(bare string, s *session) {
 	r.sessions[bare] = list
 }
 
-// online says whether a user has a session.
+// online says whether a user has a session that is bound.
 func (r *registry) online(bare string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.sessions[bare]) > 0
+	return slices.ContainsFunc(r.sessions[bare], func(s *session) bool { return s.resource != "" })
 }
 
-// endOthers ends all sessions of s's user but s.
+// endOthers ends all sessions of s's user but s, whether bound or not.
 func (r *registry) endOthers(s *session, why *streamError) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -38,11 +38,14 @@ func (s *session) fullJID() string { return s.bareJID() + "/" + s.resource }
 // features, and then a mellium Session reads stanzas and asks HandleXMPP. A nil
 // error means that the client ended the stream, and was answered.
 func (c *conn) session(user string) error {
+	// Known from here on, not only once it is bound: a login by the old
+	// password must not outlive the password.
+	s := &session{conn: c, user: user}
+	c.server.registry.add(s)
+	defer c.server.registry.remove(s)
 	if err := c.openStream(sessionFeatures); err != nil {
 		return err
 	}
-	s := &session{conn: c, user: user}
-	defer c.server.registry.remove(s)
 	c.in.SetLimits(strict.Limits{
 		Header:     headerLimit,
 		Stanza:     c.config.StanzaLimit,
