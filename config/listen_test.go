@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -79,6 +78,6 @@ func TestLoad_logLevel(t *testing.T) {
 		t.Error("debug = true:", problems)
 	}
 	if _, _, problems := load(t, "log = 5\n"+external); problems != "prosody.cfg.lua:1: log: want a string or a table, got 5" {
-		t.Error(fmt.Sprintf("log = 5: %s", problems))
+		t.Errorf("log = 5: %s", problems)
 	}
 }

@@ -1,9 +1,6 @@
 package config
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // OptionInfo describes one option that gatehouse reads.
 type OptionInfo struct {
@@ -146,14 +143,4 @@ func editDistance(a, b string) int {
 		}
 	}
 	return row[len(b)]
-}
-
-// optionNames are the names of Options, sorted.
-func optionNames() []string {
-	names := make([]string, len(Options))
-	for i, o := range Options {
-		names[i] = o.Name
-	}
-	slices.Sort(names)
-	return names
 }

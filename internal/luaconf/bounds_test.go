@@ -209,7 +209,11 @@ func TestEval_attacks(t *testing.T) {
 			path := writeConfig(t, source)
 			var err error
 			begin := time.Now()
-			grown := peakHeap(func() { _, err = Eval(path) })
+			// The bounds of steps and time are lower here, for there are many attacks; TestEval_endlessLoop has the real
+			// ones.
+			b := newBudget()
+			b.limit, b.deadline = 500_000, time.Now().Add(maxTime/2)
+			grown := peakHeap(func() { _, err = eval(path, b) })
 			took := time.Since(begin)
 			var failed *Error
 			if !errors.As(err, &failed) {
@@ -222,7 +226,7 @@ func TestEval_attacks(t *testing.T) {
 				t.Errorf("the error shows our insides: %q", failed.Error())
 			}
 			// The race detector makes everything several times slower and larger.
-			if took > maxTime+2*time.Second {
+			if took > maxTime/2+2*time.Second {
 				t.Errorf("took %v", took)
 			}
 			if grown > 80<<20 {
@@ -230,6 +234,25 @@ func TestEval_attacks(t *testing.T) {
 			}
 			t.Logf("%v, %d MiB: %.150v", took.Round(time.Millisecond), grown>>20, failed)
 		})
+	}
+}
+
+func TestEval_endlessLoop(t *testing.T) {
+	begin := time.Now()
+	_, err := Eval(writeConfig(t, "\nwhile true do pcall(function() while true do end end) end"))
+	if err == nil || !strings.Contains(err.Error(), "prosody.cfg.lua:2: the config ran for more than") {
+		t.Errorf("Eval: %v", err)
+	}
+	if took := time.Since(begin); took > maxTime+2*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
+func TestEval_deadline(t *testing.T) {
+	b := newBudget()
+	b.deadline = time.Now()
+	if _, err := eval(writeConfig(t, "for i = 1, 1e6 do end"), b); err == nil || !strings.Contains(err.Error(), errTime.Error()) {
+		t.Errorf("eval: %v", err)
 	}
 }
 

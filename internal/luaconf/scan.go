@@ -267,7 +267,7 @@ func (s *scanner) escape() error {
 	case c == 'u':
 		return s.unicodeEscape()
 	case c == 'z':
-		return fmt.Errorf("the escape \\z in a string is not supported; join the parts with ..")
+		return fmt.Errorf("the escape \\z in a string is not supported; join the parts with the .. operator")
 	case bytes.IndexByte([]byte("abfnrtv\\\"'\n\r"), c) >= 0 && s.pos+1 < len(s.src):
 		s.copyByte()
 		if c == '\r' && s.peek(1) == '\n' {
