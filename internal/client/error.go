@@ -23,7 +23,9 @@ const (
 type Error struct {
 	Stage Stage
 	// Refused says that the server looked at who wants in with what secret and
-	// said no. Otherwise nobody can say whether the secret is right.
+	// said no. Otherwise nobody can say whether the secret is right; so it is
+	// with not-authorized if the message was bound to TLS in a way that the
+	// server may not know.
 	Refused bool
 	// Condition is what the server called the failure: a SASL condition (RFC
 	// 6120 §6.5) at StageAuthenticate, or else a stanza error at StageBind and

@@ -58,6 +58,8 @@ func Explain(err error) string {
 	switch {
 	case e.StreamError:
 		return streamAdvice[e.Condition]
+	case isVerdict(e.Condition) && e.Stage == StageAuthenticate && !e.Refused:
+		return "The server has not said that it can bind to this TLS, so this may say nothing about the password. Try a mechanism without -PLUS."
 	case e.Condition != "" && e.Stage == StageAuthenticate:
 		return authAdvice[e.Condition]
 	case e.Condition != "" && e.Stage == StageBind:

@@ -18,6 +18,7 @@ func TestExplain(t *testing.T) {
 		{&Error{Stage: StageOpen, Condition: "host-unknown", StreamError: true}, "does not serve this host"},
 		{&Error{Stage: StageAuthenticate, Condition: "not-authorized", StreamError: true}, "for want of a login"},
 		{&Error{Stage: StageAuthenticate, Condition: "not-authorized", Refused: true}, "wrong"},
+		{&Error{Stage: StageAuthenticate, Condition: "not-authorized"}, "without -PLUS"},
 		{&Error{Stage: StageAuthenticate, Condition: "temporary-auth-failure"}, "could not check"},
 		{&Error{Stage: StageAuthenticate, Condition: "encryption-required"}, "TLS"},
 		{&Error{Stage: StageAuthenticate, Condition: "invalid-mechanism"}, "--mechanism"},

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -40,11 +41,13 @@ func TestLogin_succeeds(t *testing.T) {
 		{"SCRAM-SHA-1", Options{}, sequence(starttls("PLAIN", "SCRAM-SHA-1"), scram("SCRAM-SHA-1", inSuccess)), "SCRAM-SHA-1", ""},
 		{"SCRAM-SHA-256 before the others", Options{}, sequence(starttls("SCRAM-SHA-1", "PLAIN", "SCRAM-SHA-256"), scram("SCRAM-SHA-256", inSuccess)), "SCRAM-SHA-256", ""},
 		{"SCRAM with the proof in a challenge", Options{}, sequence(starttls("SCRAM-SHA-256"), scram("SCRAM-SHA-256", inChallenge)), "SCRAM-SHA-256", ""},
-		{"SCRAM bound to TLS", Options{}, sequence(starttls("SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"), scram("SCRAM-SHA-256-PLUS", inSuccess)), "SCRAM-SHA-256-PLUS", "tls-exporter"},
-		{"SCRAM without binding where the server's is unknown", Options{}, sequence(
-			open("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"), hear("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"),
-			say("<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"), encrypt,
-			open(offer("SCRAM-SHA-256", "SCRAM-SHA-256-PLUS")+"<sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'><channel-binding type='tls-server-end-point'/></sasl-channel-binding>"),
+		{"SCRAM bound to TLS", Options{}, sequence(starttlsWith(offer("SCRAM-SHA-256", "SCRAM-SHA-256-PLUS")+bindings("tls-exporter")),
+			scram("SCRAM-SHA-256-PLUS", inSuccess)), "SCRAM-SHA-256-PLUS", "tls-exporter"},
+		{"SCRAM bound to TLS as asked for", Options{Mechanism: "SCRAM-SHA-1-PLUS"}, sequence(starttls("SCRAM-SHA-256", "SCRAM-SHA-1-PLUS"),
+			scram("SCRAM-SHA-1-PLUS", inSuccess)), "SCRAM-SHA-1-PLUS", "tls-exporter"},
+		{"SCRAM without binding where the server names none", Options{}, sequence(starttls("SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"),
+			scram("SCRAM-SHA-256", inSuccess)), "SCRAM-SHA-256", ""},
+		{"SCRAM without binding where the server's is unknown", Options{}, sequence(starttlsWith(offer("SCRAM-SHA-256", "SCRAM-SHA-256-PLUS")+bindings("tls-server-end-point")),
 			scram("SCRAM-SHA-256", inSuccess)), "SCRAM-SHA-256", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -159,6 +162,40 @@ func TestLogin_unofferedMechanismIsNotSent(t *testing.T) {
 	}
 	if a.after != farewell {
 		t.Errorf("the client sent %q", a.after)
+	}
+}
+
+// A server that offers -PLUS and cannot do it refuses whatever the password is.
+func TestLogin_guessedBindingIsNoVerdict(t *testing.T) {
+	ca := authority(t)
+	certs := serverConfig(certificate(t, ca, testHost))
+	refuse := sequence(hear("</auth>"), say(inSASL("<failure><not-authorized/></failure>")), goodbye)
+	for _, c := range []struct {
+		features string
+		refused  bool
+	}{
+		{offer("SCRAM-SHA-256-PLUS"), false},
+		{offer("SCRAM-SHA-256-PLUS") + bindings("tls-unique"), false},
+		{offer("SCRAM-SHA-256-PLUS") + bindings("tls-unique", "tls-exporter"), true},
+	} {
+		options := Options{Roots: ca.Pool(), Mechanism: "SCRAM-SHA-256-PLUS"}
+		if e := try(t, options, certs, sequence(starttlsWith(c.features), refuse)).failure(t); e.Refused != c.refused || e.Condition != "not-authorized" {
+			t.Errorf("%s: %v", c.features, e)
+		}
+	}
+}
+
+// TLS 1.2 has the binding that every server with -PLUS has.
+func TestLogin_bindsToTLS12(t *testing.T) {
+	ca := authority(t)
+	certs := serverConfig(certificate(t, ca, testHost))
+	certs.MaxVersion = tls.VersionTLS12
+	a := try(t, Options{Roots: ca.Pool()}, certs, sequence(starttls("SCRAM-SHA-1", "SCRAM-SHA-1-PLUS"), scram("SCRAM-SHA-1-PLUS", inSuccess), bound, goodbye))
+	if a.err != nil || a.playErr != nil {
+		t.Fatalf("client: %v; server: %v", a.err, a.playErr)
+	}
+	if auth := find[Authenticating](t, a.steps); auth.Binding != "tls-unique" {
+		t.Errorf("binding %q", auth.Binding)
 	}
 }
 

@@ -64,52 +64,62 @@ func (e *NoMechanismError) Error() string {
 	return offer + "; known here are " + strings.Join(Mechanisms(), ", ")
 }
 
-// choose returns the mechanism to use and its channel binding, if it has one. A
-// mechanism that is not offered is never used: its message may hold the secret.
-func (l *login) choose(f *features) (*sasl.Mechanism, string, error) {
+// choice is a mechanism and how it is used.
+type choice struct {
+	*sasl.Mechanism
+	// binding is the channel binding; empty without.
+	binding string
+	// guessed says that the server may not have that binding, so that a refusal
+	// says nothing about the password.
+	guessed bool
+}
+
+// choose returns the mechanism to use. One that is not offered is never used:
+// its message may hold the secret.
+func (l *login) choose(f *features) (choice, error) {
 	for i := range mechanisms {
 		m := &mechanisms[i]
 		if !slices.Contains(f.mechanisms, m.Name) || l.Mechanism != "" && m.Name != l.Mechanism {
 			continue
 		}
 		if !strings.HasSuffix(m.Name, "-PLUS") {
-			return m, "", nil
+			return choice{Mechanism: m}, nil
 		}
-		if binding := l.binding(f.bindings); binding != "" {
-			return m, binding, nil
+		binding, known := l.binding(f.bindings)
+		if known || binding != "" && l.Mechanism != "" {
+			return choice{m, binding, !known}, nil
 		}
 	}
-	return nil, "", &NoMechanismError{l.Mechanism, printableAll(f.mechanisms)}
+	return choice{}, &NoMechanismError{l.Mechanism, printableAll(f.mechanisms)}
 }
 
-// binding returns the channel binding that both sides have, or nothing. A server
-// that names none is taken at its word that it has what goes with this TLS.
-func (l *login) binding(known []string) string {
+// binding returns the channel binding that we have on this connection, and
+// whether the server is known to have it as well: it says so (XEP-0440), or it
+// says nothing and RFC 5802 §6 demands it. COMPAT: ejabberd 23.01 offers -PLUS
+// with TLS 1.3 too, and then has no binding that works there.
+func (l *login) binding(offered []string) (binding string, known bool) {
 	if l.tls == nil {
-		return ""
+		return "", false
 	}
-	binding := "tls-exporter" // RFC 9266
-	if state := l.tls.ConnectionState(); state.Version < tls.VersionTLS13 {
-		binding = "tls-unique" // RFC 5929
-		if len(state.TLSUnique) == 0 {
-			return ""
-		}
+	state := l.tls.ConnectionState()
+	if state.Version >= tls.VersionTLS13 {
+		return "tls-exporter", slices.Contains(offered, "tls-exporter") // RFC 9266
 	}
-	if len(known) > 0 && !slices.Contains(known, binding) {
-		return ""
+	if len(state.TLSUnique) == 0 {
+		return "", false
 	}
-	return binding
+	return "tls-unique", len(offered) == 0 || slices.Contains(offered, "tls-unique") // RFC 5929
 }
 
 // authenticate goes through one SASL exchange (RFC 6120 §6.4).
 func (l *login) authenticate(f *features) error {
-	m, binding, err := l.choose(f)
+	m, err := l.choose(f)
 	if err != nil {
 		return err
 	}
 	l.mechanism = m.Name
-	l.trace(Authenticating{Mechanism: m.Name, Binding: binding, Wanted: l.Mechanism != ""})
-	negotiator, err := l.negotiator(m, f.mechanisms)
+	l.trace(Authenticating{Mechanism: m.Name, Binding: m.binding, Wanted: l.Mechanism != ""})
+	negotiator, err := l.negotiator(m.Mechanism, f.mechanisms)
 	if err != nil {
 		return err
 	}
@@ -134,7 +144,7 @@ func (l *login) authenticate(f *features) error {
 		switch e.Name.Local {
 		case "failure":
 			condition, text := conditionOf(e, nsSASL)
-			return &Error{Condition: condition, Text: text, Refused: isVerdict(condition)}
+			return &Error{Condition: condition, Text: text, Refused: isVerdict(condition) && !m.guessed}
 		case "success":
 			if err := finish(negotiator, more, e); err != nil {
 				return err

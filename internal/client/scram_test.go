@@ -49,11 +49,14 @@ func scram(mechanism string, end ending) play {
 		wantBinding, bindingData := "n", ""
 		if strings.HasSuffix(mechanism, "-PLUS") {
 			state := p.Conn.(*tls.Conn).ConnectionState()
-			data, err := state.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32)
-			if err != nil {
-				return err
+			wantBinding, bindingData = "p=tls-unique", string(state.TLSUnique)
+			if state.Version == tls.VersionTLS13 {
+				data, err := state.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32)
+				if err != nil {
+					return err
+				}
+				wantBinding, bindingData = "p=tls-exporter", string(data)
 			}
-			wantBinding, bindingData = "p=tls-exporter", string(data)
 		}
 		if binding != wantBinding {
 			return fmt.Errorf("channel binding %q, want %q", binding, wantBinding)

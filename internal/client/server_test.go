@@ -94,13 +94,22 @@ func sequence(plays ...play) play {
 }
 
 // starttls leads to an encrypted stream that offers these mechanisms.
-func starttls(mechanisms ...string) play {
+func starttls(mechanisms ...string) play { return starttlsWith(offer(mechanisms...)) }
+
+// starttlsWith is starttls with any features.
+func starttlsWith(features string) play {
 	return sequence(
 		open("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>"),
 		hear("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"),
 		say("<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"),
-		encrypt, open(offer(mechanisms...)),
+		encrypt, open(features),
 	)
+}
+
+// bindings names channel bindings, as XEP-0440 does.
+func bindings(types ...string) string {
+	return "<sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'><channel-binding type='" +
+		strings.Join(types, "'/><channel-binding type='") + "'/></sasl-channel-binding>"
 }
 
 func offer(mechanisms ...string) string {
