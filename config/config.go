@@ -45,7 +45,8 @@ type Config struct {
 	// TCPKeepalives says whether the system probes idle connections (c2s_tcp_keepalives, true).
 	TCPKeepalives bool
 
-	// Hosts are the virtual hosts that gatehouse serves, in the order of the file; never empty.
+	// Hosts are the virtual hosts that gatehouse serves, in the order of the file. A file of Prosody's may have none for
+	// gatehouse, which is a warning.
 	Hosts []*Host
 	// Skipped are the hosts and components that it leaves to Prosody, and why.
 	Skipped []SkippedHost

@@ -117,6 +117,8 @@ func (l *loader) dataDir(s section) string {
 	return ""
 }
 
+const nothingToServe = `no VirtualHost has authentication = "external" or "token", so there is nothing to serve`
+
 // hosts reads the virtual hosts.
 func (l *loader) hosts(c *Config) {
 	declared := 0
@@ -133,14 +135,15 @@ func (l *loader) hosts(c *Config) {
 		}
 		c.Hosts = append(c.Hosts, l.readHost(s, h))
 	}
-	if len(c.Hosts) > 0 || len(l.problems) > failed {
-		return
+	switch {
+	case len(c.Hosts) > 0 || len(l.problems) > failed:
+	case declared == 0:
+		l.problems = append(l.problems, Problem{Pos: Pos{File: c.Path},
+			Msg: `there is no VirtualHost; write VirtualHost "example.org" with authentication = "external" or "token"`})
+	default:
+		// A file of Prosody's as it comes is a good file.
+		l.warnings = append(l.warnings, Problem{Pos: Pos{File: c.Path}, Msg: nothingToServe})
 	}
-	msg := `no VirtualHost has authentication = "external" or "token", so there is nothing to serve`
-	if declared == 0 {
-		msg = `there is no VirtualHost; write VirtualHost "example.org" with authentication = "external" or "token"`
-	}
-	l.problems = append(l.problems, Problem{Pos: Pos{File: c.Path}, Msg: msg})
 }
 
 // The values of `authentication` that are ours.

@@ -80,11 +80,12 @@ func (p *parts) buildHost(cfg *config.Config, h *config.Host, logger *slog.Logge
 		p.pools = append(p.pools, pool)
 		s = &script{pool}
 	}
-	switch {
-	case h.External != nil && h.OfferPlain:
-		host.Password, host.Users, host.Passwords = s, s, s
-	case h.Token != nil:
-		host.Users = everybody{}
+	host.Users = everybody{}
+	if h.ScriptPasswords {
+		host.Users, host.Passwords = s, s
+		if h.OfferPlain {
+			host.Password = s
+		}
 	}
 	if h.Token == nil {
 		return host, nil
@@ -96,8 +97,10 @@ func (p *parts) buildHost(cfg *config.Config, h *config.Host, logger *slog.Logge
 	if h.Token.CheckUser && s != nil {
 		t.users = s
 	}
-	host.Token = t
-	if h.Token.InPlain {
+	if h.OfferToken {
+		host.Token = t
+	}
+	if h.OfferPlain && h.Token.InPlain {
 		host.Password = tokenOrPassword{tokens: t, password: host.Password}
 	}
 	return host, nil

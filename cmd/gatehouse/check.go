@@ -39,14 +39,21 @@ func (cmd *CheckCmd) Run(g *globals) error {
 			fmt.Fprintln(g.Stdout, " ", w)
 		}
 	}
+	if len(cfg.Hosts) == 0 {
+		return exit(exitConfig, "gatehouse has nothing to serve with this file")
+	}
 	return nil
 }
 
 // explain tells a person what the daemon would do with a config.
 func explain(w io.Writer, cfg *config.Config) {
-	fmt.Fprintf(w, "%s is fine.\n\nClient ports\n", cfg.Path)
+	fmt.Fprintf(w, "%s\n\nClient ports\n", cfg.Path)
 	for _, l := range cfg.Listeners {
-		fmt.Fprintf(w, "  %-24s %s\n", l.Addr, map[bool]string{false: "STARTTLS", true: "direct TLS"}[l.DirectTLS])
+		addr := l.Addr
+		if strings.HasPrefix(addr, ":") { // every interface of one family
+			addr = map[string]string{"tcp4": "*", "tcp6": "[::]"}[l.Network] + addr
+		}
+		fmt.Fprintf(w, "  %-24s %s\n", addr, map[bool]string{false: "STARTTLS", true: "direct TLS"}[l.DirectTLS])
 	}
 	for _, h := range cfg.Hosts {
 		explainHost(w, cfg, h)
@@ -62,8 +69,8 @@ func explain(w io.Writer, cfg *config.Config) {
 func explainHost(w io.Writer, cfg *config.Config, h *config.Host) {
 	fmt.Fprintf(w, "\nHost %s (%s)\n", h.Name, h.Pos)
 	mechanisms := strings.Join(saslmech.Offered(h.OfferPlain, h.OfferToken), ", ")
-	if h.Token != nil && h.Token.InPlain && !h.OfferPlain {
-		mechanisms += ", PLAIN for tokens"
+	if h.OfferPlain && !h.ScriptPasswords {
+		mechanisms += " (for tokens only)"
 	}
 	where := "after TLS only"
 	switch {

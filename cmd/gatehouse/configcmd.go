@@ -24,9 +24,10 @@ func (cmd *ConfigDumpCmd) Run(g *globals) error {
 	if !cmd.JSON {
 		return exit(exitUsage, "config dump has no other form than --json")
 	}
-	cfg, err := load(cmd.Config, g)
-	if err != nil {
-		return err
+	// A file that gatehouse cannot serve can be dumped as well, if it is Lua.
+	cfg, _, err := config.Load(cmd.Config)
+	if cfg == nil {
+		return exit(exitConfig, "%w", err)
 	}
 	enc := json.NewEncoder(g.Stdout)
 	enc.SetEscapeHTML(false)

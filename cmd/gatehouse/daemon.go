@@ -56,6 +56,9 @@ func startDaemon(ctx context.Context, configPath string, opts daemonOptions) (*d
 		copied.DataDir = opts.DataDir
 		d.config = &copied
 	}
+	if len(cfg.Hosts) == 0 {
+		return nil, exit(exitConfig, "%s: there is nothing to serve: no VirtualHost has authentication = \"external\" or \"token\"", cfg.Path)
+	}
 	if d.parts, err = build(d.config, d.logger); err != nil {
 		return nil, err
 	}
