@@ -136,11 +136,14 @@ func (p *stepPrinter) opened(s client.Opened) {
 }
 
 func (p *stepPrinter) encrypted(s client.Encrypted) {
-	alpn := ""
-	if s.ALPN != "" {
-		alpn = ", ALPN " + s.ALPN
+	facts := []string{s.Version, s.Cipher}
+	if s.Exchange != "" {
+		facts = append(facts, s.Exchange)
 	}
-	p.line("tls", "%s, %s, %s%s, %s", s.Version, s.Cipher, s.Exchange, alpn, short(s.Took))
+	if s.ALPN != "" {
+		facts = append(facts, "ALPN "+s.ALPN)
+	}
+	p.line("tls", "%s, %s", strings.Join(facts, ", "), short(s.Took))
 	issuer := "by " + s.Issuer
 	if s.SelfSigned {
 		issuer = "self-signed"
@@ -196,7 +199,7 @@ func (p *stepPrinter) distance(end time.Time) string {
 	case left < 0:
 		return p.bad("EXPIRED")
 	case left < 2*day:
-		return p.warn(fmt.Sprintf("in %d hours", int(left.Hours())))
+		return p.warn(fmt.Sprintf("in %d h", int(left.Hours())))
 	case left < 14*day:
 		return p.warn(fmt.Sprintf("in %d days", int(left/day)))
 	case left < 800*day:

@@ -59,7 +59,7 @@ type Opened struct {
 type Encrypted struct {
 	Version  string // "TLS 1.3"
 	Cipher   string
-	Exchange string // key exchange
+	Exchange string // key exchange; may be empty
 	ALPN     string
 
 	Names       []string // of the certificate

@@ -57,10 +57,12 @@ func (l *login) handshake(ctx context.Context, direct bool) error {
 // login may go on; the report says what is wrong with it even then.
 func (l *login) verify(cs tls.ConnectionState) (Encrypted, error) {
 	report := Encrypted{
-		Version:  tls.VersionName(cs.Version),
-		Cipher:   tls.CipherSuiteName(cs.CipherSuite),
-		Exchange: cs.CurveID.String(),
-		ALPN:     printable(cs.NegotiatedProtocol),
+		Version: tls.VersionName(cs.Version),
+		Cipher:  tls.CipherSuiteName(cs.CipherSuite),
+		ALPN:    printable(cs.NegotiatedProtocol),
+	}
+	if cs.CurveID != 0 { // not known with every cipher of TLS 1.2
+		report.Exchange = cs.CurveID.String()
 	}
 	if len(cs.PeerCertificates) == 0 {
 		return report, errNoCertificate
