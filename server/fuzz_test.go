@@ -166,6 +166,8 @@ var sessionSeeds = []string{
 	"<iq type='get' id='1'/>", "<iq type='get' id='1'>text</iq>", "<iq type='weird' id='1'><a/></iq>", "<iq/>", "<iq id='1' type='result'/>",
 	"<iq id='1' type='get' to='@/'><a/></iq>", "<iq id='1' type='get' to='bob@xmpp.example'><query xmlns='jabber:iq:version'/></iq>",
 	"<iq id='1' type='get' from='mallory@x' xmlns:x='y' x:id='2' x:type='set' x:from='@@'><ping xmlns='urn:xmpp:ping'/></iq>",
+	"<iq x:id='2' type='get' id='1' x:from='bob@x' xmlns:x='y'><ping xmlns='urn:xmpp:ping'/></iq>",
+	"<iq type='get' id='1' xmlns:x='urn:x' x:from='@@'>text</iq>",
 	"<iq id='1' type='get'><query xmlns='http://jabber.org/protocol/disco#info' node='x'/></iq>",
 	"<iq id='1' type='get'><query xmlns='http://jabber.org/protocol/disco#items'/></iq>",
 	"<iq id='1' type='get'><query xmlns='jabber:iq:roster'/></iq><iq id='2' type='set'><query xmlns='jabber:iq:roster'/></iq>",

@@ -65,18 +65,12 @@ func (s *session) iq(t xmlstream.TokenReadEncoder, start *xml.StartElement, st s
 		// library has: it could not address its answer.
 		return st.bounce(t, stanza.Error{Type: stanza.Cancel, Condition: stanza.ServiceUnavailable})
 	}
-	// Who it is from is known, whatever the client says.
-	attrs := start.Attr[:0]
-	for _, a := range start.Attr {
-		if a.Name.Local != "from" || a.Name.Space != "" {
-			attrs = append(attrs, a)
-		}
-	}
-	start.Attr = attrs
 	if err := s.mux().HandleXMPP(t, start); err != nil {
-		// A request that makes no sense to the library; mellium bounces
-		// it, and should the connection be the fault, notices by that.
+		// A request without a payload, or with one that the library cannot
+		// read: nothing is written yet. Should the connection be the fault,
+		// then writing fails again.
 		s.conn.config.Logger.Debug("request not understood", "jid", s.fullJID(), "cause", err)
+		return st.bounce(t, stanza.Error{Type: stanza.Modify, Condition: stanza.BadRequest})
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"slices"
 
 	"mellium.im/xmlstream"
 	"mellium.im/xmpp"
@@ -93,6 +94,9 @@ func (s *session) HandleXMPP(t xmlstream.TokenReadEncoder, start *xml.StartEleme
 		return s.feed.abort(unsupportedStanza)
 	}
 	st := stanzaOf(start)
+	// Who it is from is known, whatever the client says. mellium would answer
+	// to it, and take an attribute of another namespace for it as well.
+	start.Attr = slices.DeleteFunc(start.Attr, func(a xml.Attr) bool { return a.Name.Local == "from" })
 	switch {
 	case start.Name.Local != "iq" && start.Name.Local != "message" && start.Name.Local != "presence":
 		return s.feed.abort(unsupportedStanza)
