@@ -111,7 +111,7 @@ func TestLogin_cannotSay(t *testing.T) {
 		want  string
 		act   play
 	}{
-		{"closed at once", StageOpen, "EOF", func(p *peer) error { return p.Close() }},
+		{"closed at once", StageOpen, "EOF", sequence(hear("'>"), func(p *peer) error { return p.Close() })},
 		{"another protocol", StageOpen, "stream header expected", say("220 mail.example.org ESMTP\r\n")},
 		{"another kind of XML", StageOpen, "no XMPP server", say("<html xmlns='http://www.w3.org/1999/xhtml'>")},
 		{"bad XML", StageOpen, "end tag of another element", say(header + "<stream:features><a></b></stream:features>")},
