@@ -33,7 +33,8 @@ type DemoCmd struct {
 // Run implements the command. The exit code is 0 only if every login went as it
 // should, the bad ones badly.
 func (cmd *DemoCmd) Run(g *globals) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A terminal that is closed must not leave the data directory behind.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	return cmd.run(ctx, g)
 }
