@@ -12,6 +12,7 @@ const nsTLS = "urn:ietf:params:xml:ns:xmpp-tls"
 // startTLS handles an element of the TLS namespace (RFC 6120 §5.4) and says
 // whether a new stream begins, inside TLS.
 func (c *conn) startTLS(e *xmlstream.Element) (restart bool, err error) {
+	c.in.SkipSpace() // go-sendxmpp ends its lines
 	switch {
 	case e.Name.Local != "starttls":
 		return false, unsupportedStanza

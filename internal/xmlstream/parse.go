@@ -9,6 +9,7 @@ import (
 
 const nsXML = "http://www.w3.org/XML/1998/namespace"
 const nsXMLNS = "http://www.w3.org/2000/xmlns/"
+const nsStream = "http://etherx.jabber.org/streams"
 
 // A parser reads one complete item strictly. It is taken from the pool for one
 // item and given back after it, so that its scope need not be allocated.
@@ -17,6 +18,7 @@ type parser struct {
 	pos int
 
 	limits     Limits
+	depth      int // of the tag that is read; 0 is a header
 	elements   int
 	attributes int
 	// tree says whether children and texts are kept, or only checked.
@@ -72,6 +74,7 @@ func (p *parser) elementInto(e *Element, depth int) *Error {
 		return tooBig("too many elements in one stanza")
 	}
 	outer := len(p.scope)
+	p.depth = depth
 	qname, empty, err := p.openTag(e)
 	if err != nil {
 		return err
@@ -196,6 +199,11 @@ func (p *parser) openTag(e *Element) (qname []byte, empty bool, err *Error) {
 	space, err := p.resolve(string(prefix))
 	if err != nil {
 		return nil, false, err
+	}
+	if space == nsStream && p.depth > 1 {
+		// What reads on after us takes it for an event of the stream,
+		// wherever it stands.
+		return nil, false, &Error{Condition: "bad-format", Detail: "element of the stream inside a stanza"}
 	}
 	if err := p.resolveAttrs(attrs); err != nil {
 		return nil, false, err

@@ -64,6 +64,13 @@ func (r *Reader) SetLimits(l Limits, idle bool) { r.limits, r.idle = l, idle }
 // Buffered returns how many bytes are held that no call has returned yet.
 func (r *Reader) Buffered() int { return len(r.buf) - r.start }
 
+// SkipSpace drops white space that is held. It reads nothing.
+func (r *Reader) SkipSpace() {
+	for r.start < len(r.buf) && isSpace(r.buf[r.start]) {
+		r.start++
+	}
+}
+
 // Declared returns the namespaces that the current stream's header declared,
 // by prefix. The map is the Reader's own.
 func (r *Reader) Declared() map[string]string { return r.declared }

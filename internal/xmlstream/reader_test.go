@@ -333,3 +333,17 @@ func TestReader_sourceErrors(t *testing.T) {
 		})
 	}
 }
+
+func TestReader_skipSpaceDropsNothingElse(t *testing.T) {
+	r := NewReader(strings.NewReader("<a><b/> \r\n\t<c/>"), Limits{Header: 100, Stanza: 100, Depth: 9, Elements: 9, Attributes: 9})
+	if _, err := r.Header(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Next(); err != nil {
+		t.Fatal(err)
+	}
+	r.SkipSpace()
+	if got := r.Buffered(); got != len("<c/>") {
+		t.Errorf("%d bytes are left, want those of <c/>", got)
+	}
+}
