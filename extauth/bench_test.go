@@ -4,6 +4,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -36,18 +37,22 @@ func BenchmarkPool(b *testing.B) {
 			}
 			ask(100)
 			loop(100)
-			var pool, floor time.Duration
+			const slice = 50
+			var pool, floor []time.Duration
 			b.ReportAllocs()
-			for n := b.N; n > 0; n -= 500 {
-				slice := min(n, 500)
+			for n := b.N; n > 0; n -= slice {
 				b.StopTimer()
-				floor += loop(slice)
+				floor = append(floor, loop(slice))
 				b.StartTimer()
-				pool += ask(slice)
+				pool = append(pool, ask(slice))
 			}
-			b.ReportMetric(float64(b.N)/pool.Seconds(), "queries/s")
-			b.ReportMetric(float64(b.N)/floor.Seconds(), "bare/s")
-			b.ReportMetric(floor.Seconds()/pool.Seconds(), "ratio")
+			// The median of many short slices, since other programs run beside the benchmark.
+			slices.Sort(pool)
+			slices.Sort(floor)
+			each, bareEach := pool[len(pool)/2].Seconds()/slice, floor[len(floor)/2].Seconds()/slice
+			b.ReportMetric(1/each, "queries/s")
+			b.ReportMetric(1/bareEach, "bare/s")
+			b.ReportMetric(bareEach/each, "ratio")
 		})
 	}
 }
@@ -56,7 +61,6 @@ func BenchmarkPool(b *testing.B) {
 // possible.
 func BenchmarkPool_eightWorkers(b *testing.B) {
 	cfg := testConfig(b, variant{Generic, true, 8}, "plain")
-	cfg.Command = []string{"/bin/sh", "-c", `while read -r q; do sleep 0.05; echo 1; done`}
 	cfg.Timeout, cfg.Queue = 10*time.Second, math.MaxInt32
 	p := newTestPool(b, cfg)
 	var wg sync.WaitGroup
@@ -64,7 +68,7 @@ func BenchmarkPool_eightWorkers(b *testing.B) {
 	for range 16 {
 		wg.Go(func() {
 			for range work {
-				if yes, err := p.Auth(ctxBackground, "alice", "example.org", "right"); !yes || err != nil {
+				if yes, err := p.Auth(ctxBackground, "fifty", "example.org", "right"); !yes || err != nil {
 					b.Error(yes, err)
 				}
 			}
@@ -98,17 +102,26 @@ func newBareWorker(b *testing.B, v variant) *transport {
 	if err != nil {
 		b.Fatal(err)
 	}
-	runtime.LockOSThread()
-	proc, err := startProcess(&cfg, &child, v.pty)
-	child.close()
-	if err != nil {
+	started, stop, stopped := make(chan error), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		runtime.LockOSThread() // this thread's end would be the script's
+		proc, err := startProcess(&cfg, &child, v.pty)
+		child.close()
+		started <- err
+		if err == nil {
+			<-stop
+			proc.kill()
+			proc.wait()
+		}
+	}()
+	if err := <-started; err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() {
-		proc.kill()
-		proc.wait()
+		close(stop)
+		<-stopped
 		io.close()
-		runtime.UnlockOSThread()
 	})
 	return io
 }

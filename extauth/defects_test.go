@@ -32,7 +32,7 @@ func TestDefect_D2_staleAnswers(t *testing.T) {
 			p := newParallelPool(t, testConfig(t, v, "plain"))
 			mustSay(t, p, "warm", "right", true)
 			mustFail(t, p, "late", ErrTimeout)
-			end := time.Now().Add(300 * time.Millisecond) // past the moment of the late answer
+			end := time.Now().Add(testTimeout + 100*time.Millisecond) // past the moment of the late answer
 			for time.Now().Before(end) {
 				if yes, _ := p.Auth(ctxBackground, "bob", "example.org", "wrong"); yes {
 					t.Fatal("bob got alice's answer")

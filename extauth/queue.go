@@ -25,13 +25,6 @@ type grant struct {
 // that; then the true one follows, and gives it away.
 const suspicion = time.Minute
 
-// suspects reports whether the script has misbehaved lately.
-func (p *Pool) suspects(at time.Time) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return at.Before(p.suspectUntil)
-}
-
 // coldTick is how often a query looks again whether the pool's first worker is up.
 const coldTick = 20 * time.Millisecond
 
@@ -48,7 +41,7 @@ func (p *Pool) acquire(ctx context.Context, t *timing) (*worker, error) {
 	if len(p.idle) > 0 {
 		w := p.idle[0]
 		p.idle = slices.Delete(p.idle, 0, 1)
-		p.take(w)
+		p.take(w, t.arrived)
 		p.mu.Unlock()
 		return w, nil
 	}
@@ -134,8 +127,9 @@ func (p *Pool) noWorker(t *timing) error {
 }
 
 // take marks w as somebody's. The caller holds p.mu.
-func (p *Pool) take(w *worker) {
+func (p *Pool) take(w *worker, now time.Time) {
 	w.busy = true
+	w.suspect = now.Before(p.suspectUntil)
 	p.busy++
 }
 
@@ -153,7 +147,7 @@ func (p *Pool) give(w *worker) {
 				"more external_auth_processes or a faster script would help", ErrTimeout)}
 			continue
 		}
-		p.take(w)
+		p.take(w, now)
 		me.ch <- grant{w: w}
 		return
 	}

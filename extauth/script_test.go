@@ -119,10 +119,13 @@ func (s *script) serve(mode string, n int, q string) {
 	case "slow":
 		time.Sleep(150 * time.Millisecond)
 		s.verdict(right)
+	case "fifty":
+		time.Sleep(50 * time.Millisecond)
+		s.verdict(right)
 	case "hang":
 		time.Sleep(time.Hour)
 	case "late":
-		time.Sleep(testTimeout + 100*time.Millisecond)
+		time.Sleep(2 * testTimeout)
 		s.verdict(true)
 	case "deaf": // to SIGTERM
 		signal.Ignore(syscall.SIGTERM)

@@ -41,12 +41,14 @@ type worker struct {
 	buf     [256]byte
 	out     [maxFrameBytes + 1]byte
 
-	mu   sync.Mutex // guards gone, and the order of read deadlines
-	gone bool       // the process has ended; reads are bounded by lastWords
+	mu    sync.Mutex // guards the fields below, and the order of read deadlines
+	gone  bool       // the process has ended; reads are bounded by lastWords
+	armed time.Time  // the read deadline
 
 	answers int  // under Pool.mu: queries answered
 	busy    bool // under Pool.mu: a query or its release holds it
 	retired bool // under Pool.mu: killed or ended, no longer part of the pool
+	suspect bool // the script said something unasked not long before the worker was taken; the query reads it
 }
 
 // errGone: the worker ended before a byte of q was written. Another worker can be asked, whatever the query is.
@@ -65,7 +67,21 @@ func (w *worker) arm(at time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.gone {
+		w.armed = at
 		w.io.setReadDeadline(at)
+	}
+}
+
+// armTick makes sure that reads end within tick from now, and in any case at at. If a deadline from an earlier query is
+// due within that time it is left alone, since moving a timer costs more than the whole of a fast query otherwise;
+// await finds out that it was early.
+func (w *worker) armTick(now, at time.Time, tick time.Duration) {
+	next := earliest(at, now.Add(tick))
+	w.mu.Lock()
+	keep := w.armed.After(now) && !w.armed.After(next)
+	w.mu.Unlock()
+	if !keep {
+		w.arm(next)
 	}
 }
 
@@ -87,7 +103,6 @@ func (w *worker) hasEnded() bool {
 // q: it must be killed, and so must the other two. at is the deadline, hard the moment up to which the time of a
 // process's start may move it.
 func (w *worker) ask(q *query, at, hard time.Time) (bool, error) {
-	w.arm(at)
 	if err := w.checkSilent(); err != nil {
 		return false, err
 	}
@@ -134,7 +149,7 @@ func (w *worker) await(q *query, at, hard time.Time) (bool, error) {
 		// What a new process says first may be a banner.
 		a.tick, a.late = startTick, true
 	}
-	w.arm(earliest(at, a.wrote.Add(a.tick)))
+	w.armTick(a.wrote, at, a.tick)
 	n, state, yes := 0, replyMore, false
 	for {
 		m, err := w.io.out.Read(w.buf[n:])
@@ -156,7 +171,7 @@ func (w *worker) await(q *query, at, hard time.Time) (bool, error) {
 			return false, fmt.Errorf("%w: %s", ErrBadReply, describe(w.pool.cfg.Protocol))
 		case ended:
 			return w.lastAnswer(n, state, yes)
-		case state == replyDone && (err != nil || !a.late && !w.pool.suspects(a.wrote)):
+		case state == replyDone && (err != nil || !a.late && !w.suspect):
 			return w.accept(yes, owesNothing)
 		case state == replyQuiet && err != nil:
 			return w.accept(yes, owesLineEnd)
@@ -212,8 +227,12 @@ func (a *attempt) overdue() error {
 		limit = a.hard
 	}
 	if !a.read && now.Before(limit) {
-		a.late = true
-		a.arm(earliest(now.Add(a.tick), limit))
+		next := a.wrote.Add(a.tick)
+		if !now.Before(next) {
+			a.late = true
+			next = now.Add(a.tick)
+		}
+		a.arm(earliest(next, limit))
 		return nil
 	}
 	switch took := now.Sub(a.wrote).Round(time.Millisecond); {
