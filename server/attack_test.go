@@ -204,6 +204,20 @@ func TestLog_linesCannotBeForged(t *testing.T) {
 	}
 }
 
+// The time is told in UTC, and so that it can be read back (XEP-0202).
+func TestSession_tellsTheTime(t *testing.T) {
+	f := start(t, clearText)
+	c := f.login("alice", "secret", "r")
+	e := must(c.IQ("get", "", "<time xmlns='urn:xmpp:time'/>"))(t).Child("time")
+	told, err := time.Parse(time.RFC3339, e.Child("utc").Text)
+	if err != nil || time.Since(told).Abs() > time.Minute || !strings.HasSuffix(e.Child("utc").Text, "Z") {
+		t.Errorf("told %s, %v", e.Child("utc").Text, err)
+	}
+	if _, err := time.Parse("Z07:00", e.Child("tzo").Text); err != nil {
+		t.Errorf("zone %s: %v", e.Child("tzo").Text, err)
+	}
+}
+
 // What a client can send costs the server time in proportion to its size,
 // whatever its shape.
 func TestSession_costOfOddStanzas(t *testing.T) {

@@ -76,7 +76,7 @@ func (m *stanzaMaker) element(depth int) {
 	tag := m.pick("ping xmlns='urn:xmpp:ping'", "query xmlns='jabber:iq:version'", "query xmlns='jabber:iq:register'", "query xmlns='jabber:iq:roster'",
 		"query xmlns='http://jabber.org/protocol/disco#info'", "query xmlns='http://jabber.org/protocol/disco#items'", "time xmlns='urn:xmpp:time'",
 		"bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'", "session xmlns='urn:ietf:params:xml:ns:xmpp-session'", "username", "password", "remove", "resource", "body",
-		"x xmlns=''", "c:x", "p:x xmlns:p='urn:p'", "xmlns", "p:xmlns xmlns:p='urn:p'", "error xmlns='http://etherx.jabber.org/streams'", "stream:error", "stream:stream", "iq", "message", "_ xmlns='xmlns'", "\u00e9",
+		"x xmlns=''", "c:x", "p:x xmlns:p='urn:p'", "xmlns", "p:xmlns xmlns:p='urn:p'", "stream:error", "iq", "message", "_ xmlns='xmlns'", "\u00e9",
 		"q:query xmlns:q='jabber:iq:register'", "p:a xmlns:p='http://www.w3.org/2000/xmlns'", "p:a xmlns:p='&apos;&lt;>&quot;'")
 	attribute := m.pick("", "", " node='x'", " type='result'", " id='q0'", " xmlns:z='urn:z' z:a='1' a='2'", " xml:space='preserve'", " c:xmlns='x'", " xmlns:z='&lt;&amp;' z:z=''")
 	fmt.Fprintf(&m.out, "<%s%s>", tag, attribute)
