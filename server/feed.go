@@ -19,9 +19,16 @@ type feed struct {
 	// valid until that is asked again.
 	pending []byte
 	one     [1]byte
+	// big says that a big stanza was read: encoding/xml keeps a buffer as long
+	// as the longest text that it has seen. The feed ends before the next
+	// one, and renewed says that another feed and Session go on from there.
+	big, renewed bool
 	// err is why the session ends, if not by its client's wish.
 	err error
 }
+
+// bigStanza is the size in bytes from which on a stanza is big.
+const bigStanza = 16 << 10
 
 // newFeed returns a feed that begins with the header that c has read. Its
 // prefixes may be used in every stanza, so mellium must know them.
@@ -50,7 +57,9 @@ func (f *feed) Read(p []byte) (int, error) {
 		}
 	}
 	n := copy(p, f.pending)
-	f.pending = f.pending[n:]
+	if f.pending = f.pending[n:]; len(f.pending) == 0 {
+		f.pending = nil // or the stanza's memory is held while its client is idle
+	}
 	return n, nil
 }
 
@@ -64,6 +73,11 @@ func (f *feed) ReadByte() (byte, error) {
 // was to end, but that were not looked at until then, do not count: a thief
 // who is thrown out by a changed password must not change it back.
 func (f *feed) next() error {
+	if f.big {
+		f.renewed = true
+		f.pending = []byte("</stream:stream>")
+		return nil
+	}
 	raw, e, err := f.conn.in.NextRaw()
 	if why := f.conn.endingWith(); why != nil {
 		return f.abort(why)
@@ -80,6 +94,7 @@ func (f *feed) next() error {
 		return f.abort(unsupportedStanza)
 	default:
 		f.pending = raw
+		f.big = len(raw) > bigStanza
 	}
 	return nil
 }
@@ -94,8 +109,8 @@ func (f *feed) abort(err error) error {
 
 // Write sends to the client, which must read within writeTimeout.
 func (f *feed) Write(p []byte) (int, error) {
-	if f.err != nil {
-		return len(p), nil
+	if f.err != nil || f.renewed {
+		return len(p), nil // mellium closes a stream that goes on, or is past hearing it
 	}
 	_ = f.conn.raw.SetWriteDeadline(time.Now().Add(writeTimeout))
 	n, err := f.conn.rw.Write(p)

@@ -284,7 +284,7 @@ func TestLimits_memoryBeforeTheLogin(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := &accounts{passwords: map[string]string{}, slow: make(chan struct{})}
 			s := server.New(clearConfig(a, nil))
-			in := []byte(expand.Replace(in))
+			in := expand.Replace(in)
 			before := held()
 			var running sync.WaitGroup
 			conns := make([]*stuckConn, clients)
@@ -309,6 +309,35 @@ func TestLimits_memoryBeforeTheLogin(t *testing.T) {
 	}
 }
 
+// A big stanza costs memory while it is looked at, and no longer.
+func TestLimits_memoryAfterABigStanza(t *testing.T) {
+	const clients = 50
+	a := &accounts{passwords: map[string]string{"alice": "secret"}}
+	s := server.New(clearConfig(a, func(c *server.Config) { c.StanzaLimit = 262144 }))
+	in := expand.Replace("[hello]" + plainAuth("", "alice", "secret") + "[hello]" + aBind("") +
+		"<message to='bob@xmpp.example'><body>" + strings.Repeat("x", 250000) + "</body></message>")
+	before := held()
+	var running sync.WaitGroup
+	conns := make([]*stuckConn, clients)
+	for i := range conns {
+		conns[i] = newStuckConn(in)
+		conns[i].listens = true
+		running.Go(func() { s.Run(conns[i]) })
+	}
+	for _, c := range conns {
+		waitFor(t, c.stuck)
+	}
+	perClient := (held() - before) / clients
+	t.Logf("%d bytes for each idle session", perClient)
+	if perClient > 64<<10 {
+		t.Errorf("%d bytes for each idle session", perClient)
+	}
+	for _, c := range conns {
+		c.Close()
+	}
+	running.Wait()
+}
+
 func (a *accounts) count() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -324,11 +353,12 @@ func held() int64 {
 	return int64(m.HeapAlloc + m.StackInuse)
 }
 
-// stuckConn gives what the client has sent, and then nothing; a write that is
-// not the answer to the first header never ends.
+// stuckConn gives what the client has sent, and then nothing; unless it
+// listens, a write that is not the answer to the first header never ends.
 type stuckConn struct {
 	net.Conn // nil: what is not here must not be called
 	in       *strings.Reader
+	listens  bool // whether every write ends
 
 	mu      sync.Mutex
 	blocked bool
@@ -336,8 +366,8 @@ type stuckConn struct {
 	closed  chan struct{}
 }
 
-func newStuckConn(in []byte) *stuckConn {
-	return &stuckConn{in: strings.NewReader(string(in)), closed: make(chan struct{})}
+func newStuckConn(in string) *stuckConn {
+	return &stuckConn{in: strings.NewReader(in), closed: make(chan struct{})}
 }
 
 func (c *stuckConn) wait() (int, error) {
@@ -363,7 +393,7 @@ func (c *stuckConn) Read(p []byte) (int, error) {
 
 func (c *stuckConn) Write(p []byte) (int, error) {
 	c.written++
-	if c.written > 1 || len(p) > 4096 {
+	if !c.listens && (c.written > 1 || len(p) > 4096) {
 		return c.wait()
 	}
 	return len(p), nil

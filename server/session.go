@@ -55,18 +55,22 @@ func (c *conn) session(user string) error {
 		Attributes: stanzaAttributes,
 	}, true)
 
-	f := newFeed(c)
-	s.feed = f
-	// The login is over, and so is ctx's part in it: the connection's own
-	// deadlines bound what follows.
-	ms, err := xmpp.ReceiveSession(context.Background(), f, xmpp.Authn, negotiated)
-	if err == nil {
-		err = ms.Serve(s)
+	for {
+		f := newFeed(c)
+		s.feed = f
+		// The login is over, and so is ctx's part in it: the connection's
+		// own deadlines bound what follows.
+		ms, err := xmpp.ReceiveSession(context.Background(), f, xmpp.Authn, negotiated)
+		if err == nil {
+			err = ms.Serve(s)
+		}
+		switch {
+		case f.err != nil:
+			return f.err
+		case err != nil || !f.renewed:
+			return err
+		}
 	}
-	if f.err != nil {
-		return f.err
-	}
-	return err
 }
 
 func sessionFeatures(b []byte) []byte {

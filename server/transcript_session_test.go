@@ -267,6 +267,11 @@ func TestTranscript_sessionLimits(t *testing.T) {
 			out: "[open][welcome][session][as r][too big]"},
 		{name: "too big in an attribute", in: "[bound]<message to='" + strings.Repeat("x", 20000) + "'/>",
 			out: "[open][welcome][session][as r][too big]"},
+		{name: "big, and then others", in: "[bound]<message id='1' type='chat'>" + strings.Repeat("x", 19000) + "</message>" +
+			ask("get", "<ping xmlns='urn:xmpp:ping'/>") + "<iq type='get' id='" + strings.Repeat("x", 19000) + "'><ping xmlns='urn:xmpp:ping'/></iq><presence id='2'/>[end]",
+			out: `[open][welcome][session][as r]<message xmlns="jabber:client" from="alice@xmpp.example/r" to="alice@xmpp.example/r" id="1" type="chat">` + strings.Repeat("x", 19000) + "</message>" +
+				`<iq xmlns="jabber:client" type="result" id="1"></iq><iq xmlns="jabber:client" type="result" id="` + strings.Repeat("x", 19000) + `"></iq>` +
+				`<presence xmlns="jabber:client" from="alice@xmpp.example/r" to="alice@xmpp.example/r" id="2"></presence>[end]`},
 		{name: "too deep", in: "[bound]" + strings.Repeat("<a>", 129) + strings.Repeat("</a>", 129),
 			out: "[open][welcome][session][as r]<stream:error><policy-violation xmlns='streams'/><text xmlns='streams' xml:lang='en'>elements nested too deeply</text><stanza-too-big xmlns='urn:xmpp:errors'/></stream:error>[end]"},
 		{name: "deep", in: "[bound]<message id='1'>" + strings.Repeat("<a>", 127) + strings.Repeat("</a>", 127) + "</message>[end]",
