@@ -404,3 +404,48 @@ func TestShutdown_racesWithEverything(t *testing.T) {
 		})
 	}
 }
+
+// A shutdown that takes too long ends everything hard, a query that is under
+// way included.
+func TestShutdown_hardWhenItsContextEnds(t *testing.T) {
+	checkLeaks(t)
+	f := start(t, clearText)
+	c := f.dial()
+	must(c.Open(host))(t)
+	if err := sendPlain(c, "slow", "secret"); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return f.accounts.count() == 1 })
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := f.server.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if e, err := c.ReadElement(); err == nil && e.Name == "success" {
+		t.Error("let in by a server that is gone")
+	}
+	_ = c.Close()
+}
+
+// A client that vanishes while its password is being checked leaves nothing
+// behind, and is not logged in.
+func TestLogin_clientVanishesWhileTheJudgeThinks(t *testing.T) {
+	checkLeaks(t)
+	f := start(t, clearText)
+	c := f.dial()
+	must(c.Open(host))(t)
+	if err := sendPlain(c, "slow", "secret"); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return f.accounts.count() == 1 })
+	_ = c.Close()
+	close(f.accounts.slow)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := f.server.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	if n := f.server.Bound(); n != 0 {
+		t.Errorf("%d sessions", n)
+	}
+}
