@@ -21,3 +21,13 @@ func (s *Server) Bound() int {
 	}
 	return n
 }
+
+// Resources returns what the sessions of a user are bound to.
+func (s *Server) Resources(bare string) (resources []string) {
+	s.registry.mu.Lock()
+	defer s.registry.mu.Unlock()
+	for _, session := range s.registry.sessions[bare] {
+		resources = append(resources, session.resource)
+	}
+	return resources
+}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -448,4 +449,36 @@ func TestLogin_clientVanishesWhileTheJudgeThinks(t *testing.T) {
 	if n := f.server.Bound(); n != 0 {
 		t.Errorf("%d sessions", n)
 	}
+}
+
+// With conflict_resolve = "increment" each of many sessions gets a resource of
+// its own.
+func TestBind_manyIncrements(t *testing.T) {
+	const clients = 500
+	a := &accounts{passwords: map[string]string{"alice": "secret"}}
+	s := server.New(clearConfig(a, func(c *server.Config) { c.Hosts[host].Conflict = server.Increment }))
+	var running sync.WaitGroup
+	conns := make([]*stuckConn, clients)
+	for i := range conns {
+		conns[i] = newStuckConn(expand.Replace("[bound]"))
+		conns[i].listens = true
+		running.Go(func() { s.Run(conns[i]) })
+	}
+	for _, c := range conns {
+		waitFor(t, c.stuck)
+	}
+	bound := s.Resources("alice@" + host)
+	slices.Sort(bound)
+	if len(bound) != clients || len(slices.Compact(bound)) != clients {
+		t.Errorf("bound %d: %q", len(bound), bound)
+	}
+	for i := 1; i < clients; i++ {
+		if !slices.Contains(bound, fmt.Sprintf("r#%d", i)) {
+			t.Errorf("r#%d is missing", i)
+		}
+	}
+	for _, c := range conns {
+		c.Close()
+	}
+	running.Wait()
 }

@@ -41,7 +41,12 @@ func (r *registry) bind(s *session, wanted string, policy Conflict) (resource st
 		case KickNew:
 			return "", true
 		case Increment:
-			for n := 1; r.find(bare, resource) != nil; n++ {
+			// One user with many sessions must not hold up everybody.
+			used := make(map[string]bool, len(r.sessions[bare]))
+			for _, other := range r.sessions[bare] {
+				used[other.resource] = true
+			}
+			for n := 1; used[resource]; n++ {
 				resource = wanted + "#" + strconv.Itoa(n)
 			}
 		case Random:
