@@ -8,6 +8,9 @@ import (
 	"gatehouse.im/gatehouse/extauth"
 )
 
+// querySlice is how long one of the two asks before it is the other's turn.
+const querySlice = 20 * time.Millisecond
+
 const (
 	queryUser     = "u1"
 	queryPassword = "pass:u1"
@@ -51,26 +54,29 @@ func (r *rig) queries(ctx context.Context, name string, terminal bool) (w row, e
 	defer func() { err = errors.Join(err, bare.close()) }()
 
 	w = row{Part: "b", What: "queries, pool of one, " + name + "; floor: bare loop", Unit: "1/s"}
-	measure := func(to *spread, ask func() (bool, error)) func() error {
-		return func() error {
-			rate, err := perSecond(r.size.slice, ask)
-			*to = append(*to, rate)
-			return errors.Join(err, ctx.Err())
-		}
-	}
 	askBare := func() (bool, error) { return bare.ask(bareQuery) }
 	askPool := func() (bool, error) { return pool.Auth(ctx, queryUser, domain, queryPassword) }
-	// Short slices, many times: whatever else the machine does meets both.
-	const slices = 4
-	for i := range r.size.rounds * slices {
-		if i%slices == 0 {
-			r.log.Printf("(b) queries, %s: round %d of %d", name, i/slices+1, r.size.rounds)
+	for i := range r.size.rounds {
+		r.log.Printf("(b) queries, %s: round %d of %d", name, i+1, r.size.rounds)
+		// Short slices, many times, and their median: whatever else the
+		// machine does then meets both, and a hiccup spoils one slice.
+		var measured, floor spread
+		measure := func(to *spread, ask func() (bool, error)) func() error {
+			return func() error {
+				rate, err := perSecond(querySlice, ask)
+				*to = append(*to, rate)
+				return errors.Join(err, ctx.Err())
+			}
 		}
-		if err := r.round(i, measure(&w.Floor, askBare), measure(&w.Measured, askPool)); err != nil {
-			return w, err
+		for k := range r.size.slices {
+			if err := r.round(k, measure(&floor, askBare), measure(&measured, askPool)); err != nil {
+				return w, err
+			}
 		}
+		w.Measured = append(w.Measured, measured.median())
+		w.Floor = append(w.Floor, floor.median())
+		w.Ratio = append(w.Ratio, measured.over(floor).median())
 	}
-	w.Ratio = w.Measured.over(w.Floor)
 	return w, nil
 }
 
