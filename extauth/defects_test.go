@@ -186,6 +186,20 @@ func TestDefect_D8_answerBehindNUL(t *testing.T) {
 	eachVariant(t, func(t *testing.T, v variant) { mustFail(t, testPool(t, v, "plain"), "nul", ErrBadReply) })
 }
 
+// A "0" and a NUL is a no, as in the original; but the rest would be somebody else's answer.
+func TestDefect_D8_noWithItsNUL(t *testing.T) {
+	for _, pty := range []bool{true, false} {
+		p := testPool(t, variant{Generic, pty, 1}, "plain")
+		mustSay(t, p, "alice", "right", true)
+		mustSay(t, p, "nono", "right", false)
+		mustSay(t, p, "bob", "wrong", false)
+		mustSay(t, p, "bob", "right", true)
+		if s := p.Stats(); s.Restarts != 1 {
+			t.Errorf("%+v, want the worker that said more to be replaced", s)
+		}
+	}
+}
+
 func TestDefect_D9_carriageReturn(t *testing.T) {
 	checkLeaks(t)
 	for _, pty := range []bool{true, false} {

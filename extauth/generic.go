@@ -2,6 +2,9 @@ package extauth
 
 // decodeGeneric reads "0" or "1", then nothing, LF or CRLF. A second line end, a space, a NUL or anything else makes
 // the whole thing unreadable: an answer that needs interpretation is no answer.
+//
+// COMPAT: "0" and a NUL is a no, as in the original, which cuts an answer at its first NUL: a script that writes its
+// strings with their ends means it. "1" and a NUL is nothing (D8).
 func decodeGeneric(b []byte) (r reply, yes bool) {
 	if len(b) == 0 {
 		return replyMore, false
@@ -17,6 +20,9 @@ func decodeGeneric(b []byte) (r reply, yes bool) {
 		return replyMore, false
 	case "\n", "\r\n":
 		return replyDone, yes
+	}
+	if b[0] == '0' && b[1] == 0 {
+		return replyNo, false
 	}
 	if b[1] == '\n' || len(b) > 2 && b[1] == '\r' && b[2] == '\n' {
 		return replyMany, false

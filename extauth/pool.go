@@ -165,6 +165,8 @@ func (p *Pool) query(ctx context.Context, q *query, again bool) (bool, error) {
 		died := err == errGone || errors.Is(err, ErrDied)
 		closed := p.destroy(w, err)
 		switch {
+		case err == errNo:
+			return false, nil
 		case died && closed:
 			return false, fmt.Errorf("worker %d: %w before it answered", w.id, ErrClosed)
 		case (err == errGone || err == errIntruded) && unusable <= p.cfg.Processes:

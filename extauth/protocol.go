@@ -128,6 +128,7 @@ const (
 	replyQuiet              // an answer if nothing follows: no line end was seen
 	replyDone               // an answer and its end
 	replyMany               // an answer, and something behind it
+	replyNo                 // a no, and something behind it that costs the worker its life
 	replyBad                // will never be an answer, whatever follows
 )
 

@@ -153,6 +153,8 @@ func (s *script) serve(mode string, n int, q string) {
 		s.say("11\n")
 	case "nul":
 		s.say("1\x000\n")
+	case "nono":
+		s.say("0\x001\n")
 	case "blank":
 		s.say("\n")
 	case "two":

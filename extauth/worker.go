@@ -59,7 +59,9 @@ var (
 	// errIntruded: bytes came between two queries. Nothing was written; another worker can be asked.
 	errIntruded = fmt.Errorf("%w: the script wrote something although it was not asked", ErrBadReply)
 	errEarly    = fmt.Errorf("%w: the script answered before it had read the query", ErrBadReply)
-	errMany     = fmt.Errorf("%w: there is more than one answer to one query", ErrBadReply)
+	// errNo is not a fault of the query, which it answers, but of the worker.
+	errNo   = fmt.Errorf("%w: there is more behind the answer", ErrBadReply)
+	errMany = fmt.Errorf("%w: there is more than one answer to one query", ErrBadReply)
 )
 
 // arm sets the read deadline, which is never later than lastWords after the end of the process.
@@ -167,6 +169,11 @@ func (w *worker) await(q *query, at, hard time.Time) (bool, error) {
 		switch {
 		case state == replyMany:
 			return false, errMany
+		case state == replyNo:
+			if _, err := w.accept(false, owesNothing); err != nil {
+				return false, err
+			}
+			return false, errNo
 		case state == replyBad, n == len(w.buf):
 			return false, fmt.Errorf("%w: %s", ErrBadReply, describe(w.pool.cfg.Protocol))
 		case ended:
