@@ -311,7 +311,7 @@ func TestLimits_memoryBeforeTheLogin(t *testing.T) {
 
 // A big stanza costs memory while it is looked at, and no longer.
 func TestLimits_memoryAfterABigStanza(t *testing.T) {
-	const clients = 50
+	const clients = 10
 	a := &accounts{passwords: map[string]string{"alice": "secret"}}
 	s := server.New(clearConfig(a, func(c *server.Config) { c.StanzaLimit = 262144 }))
 	in := expand.Replace("[hello]" + plainAuth("", "alice", "secret") + "[hello]" + aBind("") +

@@ -353,7 +353,7 @@ func (g *gatedPasswords) set() []string {
 // A shutdown ends at once, whatever is going on: clients that have just been
 // accepted, that log in, that bind, that replace each other.
 func TestShutdown_racesWithEverything(t *testing.T) {
-	for round := range 10 {
+	for round := range 5 {
 		t.Run(fmt.Sprint(round), func(t *testing.T) {
 			checkLeaks(t)
 			s := server.New(clearConfig(&accounts{passwords: map[string]string{"alice": "secret"}}, nil))
@@ -454,7 +454,7 @@ func TestLogin_clientVanishesWhileTheJudgeThinks(t *testing.T) {
 // With conflict_resolve = "increment" each of many sessions gets a resource of
 // its own.
 func TestBind_manyIncrements(t *testing.T) {
-	const clients = 500
+	const clients = 200
 	a := &accounts{passwords: map[string]string{"alice": "secret"}}
 	s := server.New(clearConfig(a, func(c *server.Config) { c.Hosts[host].Conflict = server.Increment }))
 	var running sync.WaitGroup
