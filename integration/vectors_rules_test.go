@@ -68,12 +68,6 @@ var bounced = ruling{
 
 // rulings is keyed by the id of a case. A case whose `right` has no steps needs one here.
 var rulings = map[string]ruling{
-	"SA-034": {
-		contested: "a reply that is not clean decides nothing (temporary-auth-failure)",
-		also: []*want{{
-			Step: 2, Kind: oneOf{"failure"}, Condition: oneOf{"temporary-auth-failure"}, Stream: oneOf{"open"},
-		}},
-	},
 	"SA-045": heldBack,
 	"SA-046": heldBack,
 	"SA-048": heldBack,
@@ -108,12 +102,6 @@ var rulings = map[string]ruling{
 
 	"ST-005": noTokenInClear,
 	"XT-111": noTokenInClear,
-	"ST-075": {
-		contested: "base64 with an incomplete last group is incorrect-encoding (README, D13)",
-		also: []*want{{
-			Step: 2, Kind: oneOf{"failure"}, Condition: oneOf{"incorrect-encoding"}, Stream: oneOf{"open"},
-		}},
-	},
 	// "or simply not offered and answered with unsupported-stanza-type"
 	"ST-107": {also: []*want{
 		{Step: 4, Kind: oneOf{"stream-error"}, Condition: oneOf{"unsupported-stanza-type"}, Stream: oneOf{"closed"}},
