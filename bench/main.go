@@ -24,7 +24,7 @@ type size struct {
 	warm     int           // logins before anything is measured
 	logins   int           // a round, for the CPU of a login
 	mixed    int           // a round, for wrong answers
-	slices   int           // of queries, for each contestant in each round
+	blocks   int           // of queries, for each contestant in each round
 	quiet    time.Duration // of pings beside nothing
 	slow     time.Duration // of pings beside logins with a slow script
 	sessions int
@@ -35,12 +35,12 @@ type size struct {
 
 var (
 	full = size{
-		rounds: 5, warm: 200, logins: 2000, mixed: 2000, slices: 100,
+		rounds: 5, warm: 200, logins: 2000, mixed: 2000, blocks: 1000,
 		quiet: 5 * time.Second, slow: 10 * time.Second,
 		sessions: 5000, hold: 10 * time.Second, settle: 2 * time.Second, tokens: 200_000,
 	}
 	short = size{
-		rounds: 1, warm: 20, logins: 200, mixed: 200, slices: 10,
+		rounds: 1, warm: 20, logins: 200, mixed: 200, blocks: 100,
 		quiet: time.Second, slow: 2 * time.Second,
 		sessions: 300, hold: 500 * time.Millisecond, settle: 300 * time.Millisecond, tokens: 20_000,
 	}
