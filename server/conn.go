@@ -44,6 +44,7 @@ type conn struct {
 	unknown  string    // the host that was asked for and is not ours
 	opened   bool      // our header of the current stream is written
 	failures int       // failed attempts to log in
+	asked    time.Time // when the judge was asked last
 
 	// mu guards ending and the read deadline.
 	mu     sync.Mutex

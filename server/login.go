@@ -48,6 +48,7 @@ func (c *conn) decide(ctx context.Context, a *attempt, cred saslmech.Credentials
 	}
 	ctx, cancel := context.WithDeadline(context.WithValue(ctx, noteKey{}, a.note), c.deadline)
 	defer cancel()
+	c.asked = time.Now()
 	ok, err := judge.Authenticate(ctx, cred.Username, c.host.Name, string(cred.Secret.Bytes()))
 	switch {
 	case errors.Is(err, ErrRefused):

@@ -73,6 +73,6 @@ func (s *session) handleRegisterSet(iq stanza.IQ, t xmlstream.TokenReadEncoder, 
 		return err
 	}
 	// Whoever is logged in by the old password is not any more.
-	s.conn.server.registry.endOthers(s, passwordReset)
+	s.conn.server.registry.passwordChanged(s)
 	return nil
 }

@@ -3,9 +3,11 @@ package server
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 )
 
 // registry knows who is logged in, and who is bound to which resource.
@@ -14,20 +16,27 @@ type registry struct {
 	// sessions by bare JID. A session's resource is set under mu, and empty
 	// until it is bound.
 	sessions map[string][]*session
+	// changed is when a user's password was changed here, by bare JID, for as
+	// long as a login may take.
+	changed map[string]time.Time
 }
 
-// add makes a session known that is not bound yet.
-func (r *registry) add(s *session) {
+// add makes a session known that is not bound yet. asked is when its password
+// was shown to the judge: if it was changed since, the session is ended.
+func (r *registry) add(s *session, asked time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	bare := s.bareJID()
 	r.sessions[bare] = append(r.sessions[bare], s)
+	if at, ok := r.changed[bare]; ok && !at.Before(asked) {
+		s.conn.end(passwordReset)
+	}
 }
 
-// bind gives s, which was added, the wanted resource, or one of the server's choice if wanted is
-// empty, and returns it. Where the user has it already, policy decides: the
-// older session is ended, or another resource is found, or taken is true and
-// nothing is bound.
+// bind gives s, which was added, the wanted resource, or one of the server's
+// choice if wanted is empty, and returns it. Where the user has it already,
+// policy decides: the older session is ended, or another resource is found, or
+// taken is true and nothing is bound.
 func (r *registry) bind(s *session, wanted string, policy Conflict) (resource string, taken bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -95,15 +104,22 @@ func (r *registry) online(bare string) bool {
 	return slices.ContainsFunc(r.sessions[bare], func(s *session) bool { return s.resource != "" })
 }
 
-// endOthers ends all sessions of s's user but s, whether bound or not.
-func (r *registry) endOthers(s *session, why *streamError) {
+// passwordChanged ends all sessions of s's user but s, whether bound or not,
+// and those logins that are under way by the old password.
+func (r *registry) passwordChanged(s *session) {
+	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, other := range r.sessions[s.bareJID()] {
+	bare := s.bareJID()
+	for _, other := range r.sessions[bare] {
 		if other != s {
-			other.conn.end(why)
+			other.conn.end(passwordReset)
 		}
 	}
+	maps.DeleteFunc(r.changed, func(_ string, at time.Time) bool {
+		return now.Sub(at) > 2*s.conn.config.LoginTimeout
+	})
+	r.changed[bare] = now
 }
 
 // randomResource is 12 URL-safe characters, as Prosody makes them.

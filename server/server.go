@@ -34,7 +34,7 @@ type Server struct {
 // New returns a Server with a first configuration.
 func New(config *Config) *Server {
 	s := &Server{
-		registry:  registry{sessions: make(map[string][]*session)},
+		registry:  registry{sessions: make(map[string][]*session), changed: make(map[string]time.Time)},
 		listeners: make(map[net.Listener]struct{}),
 		conns:     make(map[*conn]struct{}),
 	}

@@ -42,6 +42,15 @@ func (a *accounts) Authenticate(ctx context.Context, user, _, secret string) (bo
 		return false, server.ErrRefused
 	case "panic":
 		panic("a bug in a judge")
+	case "lagging": // its verdict is old when it comes
+		ok := a.passwords[user] == secret
+		a.mu.Unlock()
+		select {
+		case <-a.slow:
+		case <-ctx.Done():
+		}
+		a.mu.Lock()
+		return ok, nil
 	case "slow":
 		a.mu.Unlock()
 		select {
@@ -320,4 +329,46 @@ func waitFor(t *testing.T, ok func() bool) {
 		}
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// A login whose verdict was on its way when the password was changed is by the
+// old password.
+func TestPassword_changeEndsLoginsUnderWay(t *testing.T) {
+	f := start(t, clearText)
+	f.accounts.passwords["lagging"] = "old"
+	logged := func(password string) *xmpptest.Client {
+		c := f.dial()
+		must(c.Open(host))(t)
+		f.accounts.mu.Lock()
+		before := len(f.accounts.asked)
+		f.accounts.mu.Unlock()
+		if err := sendPlain(c, "lagging", password); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, func() bool {
+			f.accounts.mu.Lock()
+			defer f.accounts.mu.Unlock()
+			return len(f.accounts.asked) > before
+		})
+		return c
+	}
+	owner := logged("old")
+	f.accounts.slow <- struct{}{}
+	must(owner.Expect("success"))(t)
+	must(owner.Open(host))(t)
+	must(owner.Bind("r"))(t)
+
+	thief := logged("old")
+	must(owner.IQ("set", "", "<query xmlns='jabber:iq:register'><username>lagging</username><password>new</password></query>"))(t)
+	f.accounts.slow <- struct{}{}
+	must(thief.Expect("success"))(t)
+	if err := thief.ExpectError("reset"); err != nil {
+		t.Error(err)
+	}
+
+	again := logged("new")
+	f.accounts.slow <- struct{}{}
+	must(again.Expect("success"))(t)
+	must(again.Open(host))(t)
+	must(again.Bind("r2"))(t)
 }

@@ -42,7 +42,7 @@ func (c *conn) session(user string) error {
 	// Known from here on, not only once it is bound: a login by the old
 	// password must not outlive the password.
 	s := &session{conn: c, user: user}
-	c.server.registry.add(s)
+	c.server.registry.add(s, c.asked)
 	defer c.server.registry.remove(s)
 	if err := c.openStream(sessionFeatures); err != nil {
 		return err
