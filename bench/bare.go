@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"syscall"
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
@@ -21,7 +22,9 @@ type bareScript struct {
 	buf  [64]byte
 }
 
-// startBare starts the script on a raw terminal, or over pipes.
+// startBare starts the script over pipes, or on a raw terminal and then in a
+// session of its own, as programs on terminals are: Linux schedules sessions
+// apart, which costs an answer some microseconds.
 func startBare(path string, terminal bool) (b *bareScript, err error) {
 	b = &bareScript{cmd: exec.Command(path)}
 	b.cmd.Stderr = os.Stderr
@@ -43,6 +46,7 @@ func startBare(path string, terminal bool) (b *bareScript, err error) {
 		}
 		b.in, b.out = master, master
 		b.cmd.Stdin, b.cmd.Stdout = slave, slave
+		b.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	} else {
 		inR, inW, err := os.Pipe()
 		if err != nil {
