@@ -59,7 +59,9 @@ func (p *Pool) acquire(ctx context.Context, t *timing) (*worker, error) {
 	}
 	me := &waiter{ch: make(chan grant, 1), timing: *t}
 	at := p.waiters.PushBack(me)
-	p.wakeStarter()
+	if p.live < p.cfg.Processes {
+		p.wakeStarter()
+	}
 	p.mu.Unlock()
 
 	timer := time.NewTimer(time.Until(t.deadline))

@@ -20,34 +20,31 @@ const (
 	nsRegister = "jabber:iq:register"
 )
 
-// bounce handles what is neither TLS nor SASL before the login. Stanzas are
-// answered with an error and the stream goes on, as in Prosody; anything else
-// ends it.
-func (c *conn) bounce(ctx context.Context, e *xmlstream.Element) error {
-	if e.Name == errorElement {
-		return io.EOF // the client knows why
-	}
-	if e.Name.Space != nsClient {
-		return unsupportedStanza
-	}
-	switch e.Name.Local {
-	case "message", "presence":
-		if e.Get("type") == "error" {
-			return nil
-		}
-		return c.stanzaError(e, "cancel", "service-unavailable")
-	case "iq":
-	default:
-		return unsupportedStanza
-	}
-	switch t := e.Get("type"); {
-	case t == "error" || t == "result":
-		return nil
+// stranger handles what is neither TLS nor SASL before the login.
+func (c *conn) stranger(ctx context.Context, e *xmlstream.Element) error {
+	kind := e.Get("type")
+	switch {
+	case e.Name != (xmlstream.Name{Space: nsClient, Local: "iq"}) || kind == "error" || kind == "result":
 	case e.Child(nsBind, "bind") != nil:
 		return c.stanzaError(e, "auth", "not-authorized")
-	case t == "set" && e.Child(nsRegister, "query") != nil && c.host.AllowRegistration &&
+	case kind == "set" && e.Child(nsRegister, "query") != nil && c.host.AllowRegistration &&
 		(c.tls != nil || !c.host.RequireEncryption):
 		return c.register(ctx, e)
+	}
+	return c.bounce(e)
+}
+
+// bounce answers a stanza that nobody handles with an error, and the stream
+// goes on, as in Prosody; anything else ends it.
+func (c *conn) bounce(e *xmlstream.Element) error {
+	kind := e.Get("type")
+	switch {
+	case e.Name == errorElement:
+		return io.EOF // the client knows why
+	case !isStanza(e.Name):
+		return unsupportedStanza
+	case kind == "error", kind == "result" && e.Name.Local == "iq":
+		return nil
 	}
 	return c.stanzaError(e, "cancel", "service-unavailable")
 }
@@ -81,17 +78,8 @@ func (c *conn) stanzaError(e *xmlstream.Element, kind, condition string) error {
 	b := append(make([]byte, 0, 256), '<')
 	b = append(b, e.Name.Local...)
 	b = append(b, " type='error'"...)
-	for _, a := range [...]struct{ name, value string }{
-		{"id", e.Get("id")}, {"from", e.Get("to")},
-	} {
-		if a.value != "" {
-			b = append(b, ' ')
-			b = append(b, a.name...)
-			b = append(b, "='"...)
-			b = xmlstream.AppendEscaped(b, a.value)
-			b = append(b, '\'')
-		}
-	}
+	b = appendAttr(b, "id", e.Get("id"))
+	b = appendAttr(b, "from", e.Get("to"))
 	b = append(b, "><error type='"...)
 	b = append(b, kind...)
 	b = append(b, "'><"...)
@@ -99,4 +87,16 @@ func (c *conn) stanzaError(e *xmlstream.Element, kind, condition string) error {
 	b = append(b, " xmlns='"+nsStanzas+"'/></error></"...)
 	b = append(b, e.Name.Local...)
 	return c.write(append(b, '>'))
+}
+
+// appendAttr appends an attribute, unless it is empty.
+func appendAttr(b []byte, name, value string) []byte {
+	if value == "" {
+		return b
+	}
+	b = append(b, ' ')
+	b = append(b, name...)
+	b = append(b, "='"...)
+	b = xmlstream.AppendEscaped(b, value)
+	return append(b, '\'')
 }

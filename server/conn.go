@@ -112,7 +112,7 @@ func (c *conn) login(ctx context.Context) (user string, err error) {
 					return user, nil
 				}
 			default:
-				err = c.bounce(ctx, e)
+				err = c.stranger(ctx, e)
 			}
 			if err != nil {
 				return "", err
@@ -159,11 +159,8 @@ func (c *conn) write(b []byte) error {
 // close tells the client why its stream ends, if it can still hear it, and
 // closes the connection.
 func (c *conn) close(err error) {
-	switch {
-	case err == nil:
-		_ = c.rw.Close()
-		return
-	case errors.Is(err, io.EOF):
+	_ = c.rw.SetDeadline(time.Now().Add(lastWords))
+	if errors.Is(err, io.EOF) {
 		if c.opened {
 			_ = c.write([]byte("</stream:stream>"))
 		}
@@ -180,7 +177,6 @@ func (c *conn) close(err error) {
 	if e == nil {
 		return
 	}
-	_ = c.rw.SetDeadline(time.Now().Add(lastWords))
 	var b []byte
 	if !c.opened {
 		from := c.unknown

@@ -1,39 +1,34 @@
 package server
 
 import (
-	"errors"
 	"io"
 	"net"
 	"time"
 
-	strict "gatehouse.im/gatehouse/internal/xmlstream"
+	"gatehouse.im/gatehouse/internal/xmlstream"
 )
 
-// A feed is the net.Conn that a mellium Session reads from and writes to. It
-// gives it complete elements that our own reader has checked, so that nothing
-// reaches encoding/xml but small, restricted, well-formed XML. It has ReadByte,
-// which spares encoding/xml its 4 KB buffer.
+// A feed is the net.Conn that a mellium Session reads one stanza from, and
+// writes its answer to. The stanza has been checked by our own reader, so that
+// nothing reaches encoding/xml but restricted, well-formed XML; around it stand
+// a stream's header and end. It has ReadByte, which spares encoding/xml its own
+// buffer.
 type feed struct {
 	conn *conn
-	// pending is what mellium has yet to read. It belongs to conn.in and is
-	// valid until that is asked again.
+	// pending is what mellium has yet to read, and rest what comes after it.
+	// The stanza belongs to conn.in and is valid until that is asked again.
 	pending []byte
+	rest    [][]byte
 	one     [1]byte
-	// big says that a big stanza was read: encoding/xml keeps a buffer as long
-	// as the longest text that it has seen. The feed ends before the next
-	// one, and renewed says that another feed and Session go on from there.
-	big, renewed bool
-	// err is why the session ends, if not by its client's wish.
-	err error
+	err     error // of a write
 }
 
-// bigStanza is the size in bytes from which on a stanza is big.
-const bigStanza = 16 << 10
+var streamEnd = []byte("</stream:stream>")
 
-// newFeed returns a feed that begins with the header that c has read. Its
-// prefixes may be used in every stanza, so mellium must know them.
-func newFeed(c *conn) *feed {
-	b := append(make([]byte, 0, 256), "<stream:stream xmlns:stream='"+nsStream+"'"...)
+// newFeed returns a feed of one stanza. The prefixes of the stream's header may
+// be used in it, so mellium must know them.
+func newFeed(c *conn, stanza []byte) *feed {
+	b := append(make([]byte, 0, 128), "<stream:stream xmlns:stream='"+nsStream+"'"...)
 	for prefix, space := range c.in.Declared() {
 		if prefix == "stream" {
 			continue
@@ -44,22 +39,21 @@ func newFeed(c *conn) *feed {
 			b = append(b, prefix...)
 		}
 		b = append(b, "='"...)
-		b = strict.AppendEscaped(b, space)
+		b = xmlstream.AppendEscaped(b, space)
 		b = append(b, '\'')
 	}
-	return &feed{conn: c, pending: append(b, '>')}
+	return &feed{conn: c, pending: append(b, '>'), rest: [][]byte{stanza, streamEnd}}
 }
 
 func (f *feed) Read(p []byte) (int, error) {
 	if len(f.pending) == 0 {
-		if err := f.next(); err != nil {
-			return 0, err
+		if len(f.rest) == 0 {
+			return 0, io.EOF
 		}
+		f.pending, f.rest = f.rest[0], f.rest[1:]
 	}
 	n := copy(p, f.pending)
-	if f.pending = f.pending[n:]; len(f.pending) == 0 {
-		f.pending = nil // or the stanza's memory is held while its client is idle
-	}
+	f.pending = f.pending[n:]
 	return n, nil
 }
 
@@ -69,48 +63,12 @@ func (f *feed) ReadByte() (byte, error) {
 	return f.one[0], err
 }
 
-// next waits for the next element of the client. Those that it sent before it
-// was to end, but that were not looked at until then, do not count: a thief
-// who is thrown out by a changed password must not change it back.
-func (f *feed) next() error {
-	if f.big {
-		f.renewed = true
-		f.pending = []byte("</stream:stream>")
-		return nil
-	}
-	raw, e, err := f.conn.in.NextRaw()
-	if why := f.conn.endingWith(); why != nil {
-		return f.abort(why)
-	}
-	switch {
-	case errors.Is(err, io.EOF):
-		f.pending = []byte("</stream:stream>")
-	case err != nil:
-		return f.abort(err)
-	case e.Name == errorElement:
-		f.pending = []byte("</stream:stream>") // the client knows why
-	case e.Name.Space == nsStream:
-		// mellium would end the stream without a word.
-		return f.abort(unsupportedStanza)
-	default:
-		f.pending = raw
-		f.big = len(raw) > bigStanza
-	}
-	return nil
-}
-
-// abort ends the session with err, which conn.close then tells the client.
-// mellium would try that itself, but leaves the error in its write buffer;
-// what it writes from now on is dropped.
-func (f *feed) abort(err error) error {
-	f.err = err
-	return err
-}
-
-// Write sends to the client, which must read within writeTimeout.
+// Write sends to the client, which must read within writeTimeout. What mellium
+// writes once it has begun to read the end that we put behind the stanza is its
+// own good-bye; the client's stream goes on.
 func (f *feed) Write(p []byte) (int, error) {
-	if f.err != nil || f.renewed {
-		return len(p), nil // mellium closes a stream that goes on, or is past hearing it
+	if f.err != nil || len(f.rest) == 0 {
+		return len(p), nil
 	}
 	_ = f.conn.raw.SetWriteDeadline(time.Now().Add(writeTimeout))
 	n, err := f.conn.rw.Write(p)

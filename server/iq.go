@@ -23,20 +23,12 @@ const (
 )
 
 // mux returns the table of what this session answers. It is made for each
-// request: it holds closures over the session, and thousands of idle sessions
-// should not each keep one.
+// request, like the mellium Session that asks it.
 func (s *session) mux() *mux.ServeMux {
 	get, set := stanza.GetIQ, stanza.SetIQ
-	bind := xml.Name{Space: nsBind, Local: "bind"}
-	if s.resource == "" {
-		return mux.New(nsClient,
-			mux.IQFunc(set, bind, s.handleBind),
-			mux.IQFunc(get, bind, s.handleBind))
-	}
 	register := xml.Name{Space: nsRegister, Local: "query"}
 	return mux.New(nsClient,
-		mux.IQFunc(set, bind, s.handleBind),
-		mux.IQFunc(get, bind, s.handleBind),
+		mux.IQFunc(set, xml.Name{Space: nsBind, Local: "bind"}, s.handleRebind),
 		mux.IQFunc(set, xml.Name{Space: nsSession, Local: "session"}, s.handleSession),
 		ping.Handle(),
 		xtime.Handle(xtime.Handler{}),
@@ -107,6 +99,32 @@ func splitJID(j string) (user, host, resource string, ok bool) {
 	host, err2 := saslmech.Nameprep(host)
 	resource, err3 := saslmech.Resourceprep(resource)
 	return user, host, resource, errors.Join(err1, err2, err3) == nil && host != ""
+}
+
+// handleRebind refuses a second resource on one stream (RFC 6120 §7.1).
+func (s *session) handleRebind(iq stanza.IQ, t xmlstream.TokenReadEncoder, _ *xml.StartElement) error {
+	return answerError(t, iq, stanza.Cancel, stanza.NotAllowed)
+}
+
+// handleSession answers the session request of RFC 3921, which does nothing.
+func (s *session) handleSession(iq stanza.IQ, t xmlstream.TokenReadEncoder, _ *xml.StartElement) error {
+	return answer(t, iq, nil)
+}
+
+// decode reads the payload of a request, whose opening tag has been read.
+func decode(t xml.TokenReader, start *xml.StartElement, v any) error {
+	return xml.NewTokenDecoder(xmlstream.MultiReader(xmlstream.Token(*start), t)).Decode(v)
+}
+
+// answer sends the result of a request.
+func answer(t xmlstream.TokenWriter, iq stanza.IQ, payload xml.TokenReader) error {
+	_, err := xmlstream.Copy(t, iq.Result(payload))
+	return err
+}
+
+func answerError(t xmlstream.TokenWriter, iq stanza.IQ, kind stanza.ErrorType, condition stanza.Condition) error {
+	_, err := xmlstream.Copy(t, iq.Error(stanza.Error{Type: kind, Condition: condition}))
+	return err
 }
 
 // handleVersion answers XEP-0092. A request with contents is none.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"time"
 
 	"mellium.im/xmlstream"
 	"mellium.im/xmpp"
@@ -26,7 +27,6 @@ const (
 // resource is written under the registry's lock.
 type session struct {
 	conn     *conn
-	feed     *feed
 	user     string
 	resource string // empty until bound
 }
@@ -36,8 +36,8 @@ func (s *session) bareJID() string { return s.user + "@" + s.conn.host.Name }
 func (s *session) fullJID() string { return s.bareJID() + "/" + s.resource }
 
 // session serves the stream that begins after <success/>: its header and
-// features, and then a mellium Session reads stanzas and asks HandleXMPP. A nil
-// error means that the client ended the stream, and was answered.
+// features, the binding of a resource, and then stanzas. It returns io.EOF when
+// the client has ended the stream.
 func (c *conn) session(user string) error {
 	// Known from here on, not only once it is bound: a login by the old
 	// password must not outlive the password.
@@ -47,6 +47,19 @@ func (c *conn) session(user string) error {
 	if err := c.openStream(sessionFeatures); err != nil {
 		return err
 	}
+	for s.resource == "" {
+		e, err := c.in.Next()
+		if why := c.endingWith(); why != nil {
+			return why
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.negotiate(e); err != nil {
+			return err
+		}
+	}
+	// From here on the client may be silent.
 	c.in.SetLimits(strict.Limits{
 		Header:     headerLimit,
 		Stanza:     c.config.StanzaLimit,
@@ -54,28 +67,54 @@ func (c *conn) session(user string) error {
 		Elements:   stanzaElements,
 		Attributes: stanzaAttributes,
 	}, true)
-
-	for {
-		f := newFeed(c)
-		s.feed = f
-		// The login is over, and so is ctx's part in it: the connection's
-		// own deadlines bound what follows.
-		ms, err := xmpp.ReceiveSession(context.Background(), f, xmpp.Authn, negotiated)
-		if err == nil {
-			err = ms.Serve(s)
-		}
-		switch {
-		case f.err != nil:
-			return f.err
-		case err != nil || !f.renewed:
-			return err
-		}
-	}
+	c.readUntil(time.Time{})
+	return s.serve()
 }
 
 func sessionFeatures(b []byte) []byte {
 	return append(b, "<bind xmlns='"+nsBind+"'><required/></bind>"+
 		"<session xmlns='"+nsSession+"'><optional/></session>"...)
+}
+
+// serve waits for stanzas and has each answered. An idle client costs the wait
+// alone: a mellium Session holds 6 KB, and 7 KB of stack, so one is made for a
+// stanza and forgotten after it.
+func (s *session) serve() error {
+	for {
+		raw, e, err := s.conn.in.NextRaw()
+		// What the client sent before it was to end, but was not looked at
+		// until then, does not count: a thief who is thrown out by a changed
+		// password must not change it back.
+		if why := s.conn.endingWith(); why != nil {
+			return why
+		}
+		switch {
+		case err != nil:
+			return err
+		case e.Name == errorElement:
+			return io.EOF // the client knows why
+		case !isStanza(e.Name):
+			return unsupportedStanza
+		}
+		if err := s.answer(raw); err != nil {
+			return err
+		}
+	}
+}
+
+func isStanza(n strict.Name) bool {
+	return n.Space == nsClient && (n.Local == "iq" || n.Local == "message" || n.Local == "presence")
+}
+
+// answer has a mellium Session read one stanza, and HandleXMPP answer it.
+func (s *session) answer(raw []byte) error {
+	f := newFeed(s.conn, raw)
+	// The connection's own deadlines bound what follows.
+	ms, err := xmpp.ReceiveSession(context.Background(), f, xmpp.Authn, negotiated)
+	if err == nil {
+		err = ms.Serve(s)
+	}
+	return errors.Join(f.err, err)
 }
 
 // negotiated is the mellium Negotiator of a stream that our own code has
@@ -91,27 +130,17 @@ func negotiated(_ context.Context, in, out *stream.Info, s *xmpp.Session, _ any)
 	return xmpp.Ready, nil, nil, nil
 }
 
-// HandleXMPP answers one top-level element. mellium reads what we leave of it,
-// and answers a request that we leave unanswered with service-unavailable.
+// HandleXMPP answers one stanza. mellium reads what we leave of it, and answers
+// a request that we leave unanswered with service-unavailable.
 func (s *session) HandleXMPP(t xmlstream.TokenReadEncoder, start *xml.StartElement) error {
-	if start.Name.Space != nsClient {
-		return s.feed.abort(unsupportedStanza)
-	}
 	st := stanzaOf(start)
 	// Who it is from is known, whatever the client says. mellium would answer
 	// to it, and take an attribute of another namespace for it as well.
 	start.Attr = slices.DeleteFunc(start.Attr, func(a xml.Attr) bool { return a.Name.Local == "from" })
-	switch {
-	case start.Name.Local != "iq" && start.Name.Local != "message" && start.Name.Local != "presence":
-		return s.feed.abort(unsupportedStanza)
-	case s.resource == "" && !(start.Name.Local == "iq" && st.to == ""):
-		if st.kind == "error" || st.kind == "result" {
-			return nil
-		}
-		return st.bounce(t, stanza.Error{Type: stanza.Cancel, Condition: stanza.ServiceUnavailable})
-	case start.Name.Local == "iq":
+	switch start.Name.Local {
+	case "iq":
 		return s.iq(t, start, st)
-	case start.Name.Local == "message":
+	case "message":
 		return s.message(t, start, st)
 	}
 	return s.presence(t, start, st)

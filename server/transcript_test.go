@@ -34,7 +34,7 @@ var shorthand = []string{
 	"[refused]", "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/><text xml:lang='en'>Unable to authorize you with the authentication credentials you&apos;ve sent.</text></failure>",
 	"[unavailable]", `<error type="cancel"><service-unavailable xmlns="urn:ietf:params:xml:ns:xmpp-stanzas"></service-unavailable></error>`,
 	"[not yet]", "<error type='cancel'><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>",
-	"[as r]", `<iq xmlns="jabber:client" type="result" id="b"><bind xmlns="urn:ietf:params:xml:ns:xmpp-bind"><jid>alice@xmpp.example/r</jid></bind></iq>`,
+	"[as r]", `<iq type='result' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>alice@xmpp.example/r</jid></bind></iq>`,
 	// The client's.
 	"[hello]", aHeader,
 	"[login]", aHeader + plainAuth("", "alice", "secret") + aHeader,
