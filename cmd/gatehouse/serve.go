@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 )
@@ -18,8 +19,16 @@ type ServeCmd struct {
 	Config string `help:"Prosody's config file." short:"c" default:"/etc/prosody/prosody.cfg.lua" placeholder:"FILE"`
 }
 
+// idleHeap is memory that is reserved and never touched, so it costs none. The
+// collector counts it, and lets as much garbage more come together before it
+// runs: with a heap as small as ours it would otherwise run every hundred
+// logins, for a tenth of what they cost.
+const idleHeap = 16 << 20
+
 // Run implements the command.
 func (cmd *ServeCmd) Run(*globals) error {
+	reserve := make([]byte, idleHeap)
+	defer runtime.KeepAlive(reserve)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	d, err := startDaemon(ctx, cmd.Config, daemonOptions{})
