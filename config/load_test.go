@@ -286,7 +286,7 @@ func FuzzLoad(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if len(c.Hosts) == 0 || len(c.Listeners) == 0 || c.DataDir == "" {
+		if len(c.Hosts)+len(c.Skipped) == 0 || len(c.Listeners) == 0 || c.DataDir == "" {
 			t.Errorf("not complete: %+v", c)
 		}
 		for _, h := range c.Hosts {
