@@ -34,9 +34,14 @@ func comparable(t *testing.T, c *Config) string {
 	return regexp.MustCompile(`(?s)"Files": \[.*?\]`).ReplaceAllString(text, "")
 }
 
+// onlyItsSecret says that nothing is wrong with the example but that its secret is known.
+func onlyItsSecret(warnings []Problem) bool {
+	return len(warnings) == 1 && warnings[0].Option == "token_secret" && strings.Contains(warnings[0].Msg, "gatehouse's example")
+}
+
 func TestExample_loads(t *testing.T) {
 	c, warnings, err := Load(examplePath)
-	if err != nil || len(warnings) > 0 {
+	if err != nil || !onlyItsSecret(warnings) {
 		t.Fatalf("Load: %v, warnings %v", err, warnings)
 	}
 	h := c.Host("localhost")
@@ -63,7 +68,7 @@ func TestExample_showsTheDefaults(t *testing.T) {
 		path := filepath.Join(dir, "prosody.cfg.lua")
 		writeFile(t, path, string(text))
 		c, warnings, err := Load(path)
-		if err != nil || len(warnings) > 0 {
+		if err != nil || !onlyItsSecret(warnings) {
 			t.Fatalf("Load: %v, warnings %v", err, warnings)
 		}
 		return comparable(t, c)

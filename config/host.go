@@ -102,6 +102,9 @@ func (s section) token(auth string) *Token {
 	return t
 }
 
+// exampleSecret is how the secret in prosody.cfg.lua.example begins.
+const exampleSecret = "example-only-"
+
 // secrets reads token_secret: the bytes of each string are the key.
 func (s section) secrets() [][]byte {
 	const name = "token_secret"
@@ -111,6 +114,9 @@ func (s section) secrets() [][]byte {
 		switch {
 		case v == "":
 			s.problem(name, "secret %d is empty, so that anybody could make tokens; `gatehouse token keys` prints good ones", i+1)
+		case strings.HasPrefix(v, exampleSecret):
+			s.warn(name, "secret %d is the one of gatehouse's example, which everybody knows; "+
+				"on a real server anybody could come in by it: `gatehouse token keys` prints good ones", i+1)
 		case len(v) < 16:
 			s.warn(name, "secret %d has %d bytes, which can be guessed; use 32", i+1, len(v))
 		}
