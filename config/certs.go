@@ -102,7 +102,7 @@ func (l *loader) hostTLS(s section) (uint16, []Certificate) {
 	if strings.HasPrefix(t.protocol, "tlsv1_3") {
 		version = tls.VersionTLS13
 	}
-	certs, named := l.namedCertificates(s, t)
+	certs, named := l.namedCertificates(s, t, s.problem)
 	if !named {
 		certs = l.findCertificates(s)
 	}
@@ -122,12 +122,19 @@ func (l *loader) portCertificates(s section) []Certificate {
 	for _, option := range []string{"ssl", "legacy_ssl_ssl", "c2s_direct_tls_ssl"} {
 		t.apply(s, option)
 	}
-	certs, _ := l.namedCertificates(s, t)
+	certs, _ := l.namedCertificates(s, t, func(option, format string, args ...any) {
+		if option == "ssl" {
+			// Prosody once came with a table of files that few had. Where a host uses it, the host says so.
+			s.warn(option, format, args...)
+			return
+		}
+		s.problem(option, format, args...)
+	})
 	return certs
 }
 
-// namedCertificates loads what the tables name, and says whether they name anything.
-func (l *loader) namedCertificates(s section, t tlsTable) ([]Certificate, bool) {
+// namedCertificates loads what the tables name, and says whether they name anything. What is wrong goes to problem.
+func (l *loader) namedCertificates(s section, t tlsTable, problem func(option, format string, args ...any)) ([]Certificate, bool) {
 	type named struct {
 		option    string
 		cert, key luaconf.Value
@@ -142,12 +149,12 @@ func (l *loader) namedCertificates(s section, t tlsTable) ([]Certificate, bool) 
 	var certs []Certificate
 	for _, n := range list {
 		if n.cert.Kind != luaconf.String || n.key.Kind != luaconf.String {
-			s.problem(n.option, "certificate and key must both be there, as strings with the path of a file")
+			problem(n.option, "certificate and key must both be there, as strings with the path of a file")
 			continue
 		}
 		c, err := loadCertificate(certFile{l.resolve(n.cert.Str), l.resolve(n.key.Str)})
 		if err != nil {
-			s.problem(n.option, "%v", err)
+			problem(n.option, "%v", err)
 			continue
 		}
 		c.Pos = s.pos(n.option)

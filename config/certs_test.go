@@ -91,6 +91,7 @@ func TestLoad_certificates(t *testing.T) {
 		{"certificate option, missing", external + "certificate = 'x/y.crt'", nil, "prosody.cfg.lua:2: host a.example: certificate: x/y.crt: no such file or directory", ""},
 		{"ssl of the host", external + "ssl = { certificate = 'x.crt', key = 'k.pem' }", []string{"x.crt", ecCert, "k.pem", ecKey, "certs/a.example.crt", rsaCert, "certs/a.example.key", rsaPEM}, "x.crt", ""},
 		{"ssl of all", "ssl = { certificate = 'x.crt', key = 'k.pem' }\n" + external, []string{"x.crt", ecCert, "k.pem", ecKey}, "x.crt", ""},
+		{"ssl of all that no host uses", "ssl = { certificate = 'none', key = 'none' }\n" + external + "ssl = { certificate = 'x.crt', key = 'k.pem' }", []string{"x.crt", ecCert, "k.pem", ecKey}, "x.crt", "prosody.cfg.lua:1: ssl: certificate none: no such file or directory"},
 		{"c2s_ssl first", external + "c2s_ssl = { certificate = 'x.crt', key = 'k.pem' } ssl = { certificate = 'none', key = 'none' }", []string{"x.crt", ecCert, "k.pem", ecKey}, "x.crt", ""},
 		{"list of certificates", external + "ssl = { certificates = { { certificate = 'r.crt', key = 'r.key' }, { certificate = 'x.crt', key = 'k.pem' } } }",
 			[]string{"x.crt", ecCert, "k.pem", ecKey, "r.crt", rsaCert, "r.key", rsaPEM}, "x.crt r.crt", ""},
@@ -170,5 +171,12 @@ func TestLoad_portCertificates(t *testing.T) {
 	c, _, problems := load(t, "c2s_direct_tls_ssl = { certificate = 'p.crt', key = 'p.key' }\n"+external, "p.crt", cert, "p.key", key)
 	if problems != "" || len(c.Certificates) != 1 || len(c.Hosts[0].Certificates) != 0 {
 		t.Errorf("%s: %d for ports", problems, len(c.Certificates))
+	}
+	if filepath.Base(c.CertificatesDir) != "certs" || !filepath.IsAbs(c.CertificatesDir) {
+		t.Errorf("certificates are looked for in %q", c.CertificatesDir)
+	}
+	want := "prosody.cfg.lua:1: c2s_direct_tls_ssl: certificate none: no such file or directory"
+	if _, _, problems := load(t, "c2s_direct_tls_ssl = { certificate = 'none', key = 'none' }\n"+external); problems != want {
+		t.Errorf("problems %q, want %q", problems, want)
 	}
 }

@@ -23,6 +23,8 @@ type Config struct {
 	// DataDir is where gatehouse keeps what must survive a restart (gatehouse_data_dir), as an absolute path. Load
 	// does not make it.
 	DataDir string
+	// CertificatesDir is where certificates were looked for (certificates), as an absolute path.
+	CertificatesDir string
 	// SelfSigned says that a host without a certificate gets one that gatehouse signs itself (gatehouse_self_signed).
 	SelfSigned bool
 	// LogLevel is the lowest level that the `log` option names; info by default.

@@ -26,7 +26,7 @@ var services = []struct {
 // listeners reads the ports and interfaces.
 func (l *loader) listeners(s section) []Listener {
 	var all []Listener
-	taken := make(map[string]string)
+	taken := make(map[string]Listener)
 	for _, service := range services {
 		option := service.name + "_ports"
 		ports := service.defaultPort
@@ -40,15 +40,17 @@ func (l *loader) listeners(s section) []Listener {
 			for _, port := range ports {
 				addr := net.JoinHostPort(at.host, strconv.Itoa(port))
 				key := at.network + " " + addr
+				// c2s_direct_tls_ports and its old name often say the same.
 				if other, ok := taken[key]; ok && port != 0 {
-					if other != option {
-						s.problem(option, "%s is used by %s already", addr, other)
+					if other.DirectTLS != service.directTLS {
+						s.problem(option, "%s is used by %s already", addr, other.Option)
 					}
 					continue
 				}
-				taken[key] = option
-				all = append(all, Listener{Addr: addr, Network: at.network, DirectTLS: service.directTLS,
-					Optional: at.optional, Option: option, Pos: s.pos(option)})
+				listener := Listener{Addr: addr, Network: at.network, DirectTLS: service.directTLS,
+					Optional: at.optional, Option: option, Pos: s.pos(option)}
+				taken[key] = listener
+				all = append(all, listener)
 			}
 		}
 	}

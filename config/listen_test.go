@@ -19,6 +19,7 @@ func TestLoad_listeners(t *testing.T) {
 		{"no IPv6", "use_ipv6 = false", "tcp4 :5222"},
 		{"no IPv4", "use_ipv4 = false", "tcp6 :5222?"},
 		{"same port twice", "c2s_ports = { 5222, 5222 }", "tcp4 :5222; tcp6 :5222?"},
+		{"direct TLS by both names", "c2s_ports = {} c2s_direct_tls_ports = { 5223 } legacy_ssl_ports = { 5223 }", "tcp4 :5223 tls; tcp6 :5223? tls"},
 		{"two random ports", "c2s_ports = 0 c2s_direct_tls_ports = 0 interfaces = '127.0.0.1'", "tcp4 127.0.0.1:0; tcp4 127.0.0.1:0 tls"},
 	}
 	for _, test := range tests {

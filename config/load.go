@@ -67,6 +67,7 @@ func (l *loader) global(c *Config) {
 	s := section{l, "*"}
 	c.SelfSigned = s.bool("gatehouse_self_signed", false)
 	c.DataDir = l.dataDir(s)
+	c.CertificatesDir = l.certDir()
 	c.LogLevel = s.logLevel()
 	c.Listeners = l.listeners(s)
 	c.LoginTimeout = s.period("c2s_timeout", 30*time.Second)
