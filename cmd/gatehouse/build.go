@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"gatehouse.im/gatehouse/config"
@@ -157,15 +159,13 @@ func (n noMemory) Use(token.ID, time.Time, time.Time) (bool, error) { return fal
 // buildTLS finds each host's certificates, and makes those that are missing if
 // the config allows it.
 func (p *parts) buildTLS(cfg *config.Config, logger *slog.Logger) error {
+	if err := missingCertificates(cfg); err != nil {
+		return err
+	}
 	configs := make(map[string]*tls.Config)
 	for _, h := range cfg.Hosts {
 		certs := certificates(h.Certificates)
 		if len(certs) == 0 {
-			if !cfg.SelfSigned {
-				return exit(exitConfig, "%s: host %s has no certificate.\n"+
-					"Put %[2]s.crt and %[2]s.key into the certificates directory, or name them in its ssl table;\n"+
-					"for a test, gatehouse_self_signed = true makes one.", h.Pos, h.Name)
-			}
 			if err := makeDataDir(cfg.DataDir); err != nil {
 				return err
 			}
@@ -186,6 +186,30 @@ func (p *parts) buildTLS(cfg *config.Config, logger *slog.Logger) error {
 	}
 	p.server.DirectTLS = directTLS(configs, fallback)
 	return nil
+}
+
+// missingCertificates is an error that names every host that has no
+// certificate and will not be given one, and where one was looked for.
+func missingCertificates(cfg *config.Config) error {
+	if cfg.SelfSigned {
+		return nil
+	}
+	var lines []string
+	var first string
+	for _, h := range cfg.Hosts {
+		if len(h.Certificates) > 0 {
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("%s: host %s has no certificate", h.Pos, h.Name))
+		first = cmp.Or(first, h.Name)
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	return exit(exitConfig, "%s\n"+
+		"Its ssl and c2s_ssl tables name none. In %s, no valid certificate with a key beside it names it,\n"+
+		"and there is no %[3]s.crt with %[3]s.key, %[3]s/fullchain.pem with %[3]s/privkey.pem, or %[3]s.pem with both.\n"+
+		"For a test, gatehouse_self_signed = true makes one.", strings.Join(lines, "\n"), cfg.CertificatesDir, first)
 }
 
 func makeDataDir(dir string) error {

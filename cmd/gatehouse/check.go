@@ -19,7 +19,7 @@ import (
 
 // CheckCmd explains a config file, and tries a query.
 type CheckCmd struct {
-	Config string `help:"Prosody's config file." short:"c" default:"/etc/prosody/prosody.cfg.lua" placeholder:"FILE"`
+	Config string `help:"Prosody's config file; ${default} without this." short:"c" default:"/etc/prosody/prosody.cfg.lua" placeholder:"FILE"`
 	Query  string `help:"Ask the host's script: auth:USER:HOST:PASSWORD, isuser:USER:HOST or setpass:USER:HOST:PASSWORD. Without the password, it is read from standard input." placeholder:"QUERY"`
 }
 
@@ -42,7 +42,7 @@ func (cmd *CheckCmd) Run(g *globals) error {
 	if len(cfg.Hosts) == 0 {
 		return exit(exitConfig, "gatehouse has nothing to serve with this file")
 	}
-	return nil
+	return missingCertificates(cfg)
 }
 
 // explain tells a person what the daemon would do with a config.
@@ -112,7 +112,7 @@ func explainHost(w io.Writer, cfg *config.Config, h *config.Host) {
 		fmt.Fprintf(w, "  certificate  self-signed, kept in %s; clients must be told to trust it\n", cfg.DataDir)
 		return
 	}
-	fmt.Fprintln(w, "  certificate  NONE: serve will refuse to start. See gatehouse_self_signed, or put one into the certificates directory.")
+	fmt.Fprintln(w, "  certificate  NONE: serve refuses to start")
 }
 
 // query asks a host's script one question and shows the exchange.

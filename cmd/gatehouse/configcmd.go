@@ -14,7 +14,7 @@ type ConfigCmd struct {
 
 // ConfigDumpCmd prints a config as JSON.
 type ConfigDumpCmd struct {
-	Config  string `help:"Prosody's config file." short:"c" default:"/etc/prosody/prosody.cfg.lua" placeholder:"FILE"`
+	Config  string `help:"Prosody's config file; ${default} without this." short:"c" default:"/etc/prosody/prosody.cfg.lua" placeholder:"FILE"`
 	JSON    bool   `help:"As JSON, {host: {option: value}}; \"*\" is global. There is no other form yet." name:"json" default:"true" negatable:""`
 	Secrets bool   `help:"Show secrets instead of \"[redacted]\"."`
 }

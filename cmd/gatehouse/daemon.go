@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"syscall"
 
 	"gatehouse.im/gatehouse/config"
 	"gatehouse.im/gatehouse/server"
@@ -102,16 +103,15 @@ func (d *daemon) listen(ctx context.Context, wanted []config.Listener) error {
 	}
 	for _, w := range wanted {
 		ln, err := lc.Listen(ctx, w.Network, w.Addr)
-		if err != nil && w.Optional {
-			d.logger.Warn("not listening on a default address", "address", w.Addr, "cause", err)
+		if err != nil && (w.Optional || errors.Is(err, syscall.EAFNOSUPPORT)) {
+			d.logger.Warn("not listening on an address that this machine cannot serve", "address", w.Addr, "cause", err)
 			continue
 		}
 		if err != nil {
 			for _, l := range d.listeners {
 				l.Close()
 			}
-			return exit(exitUnavailable, "cannot listen on a client port: %w\n"+
-				"Is another server (Prosody, ejabberd) using it? Set %s to another port, or stop the other.", err, w.Option)
+			return exit(exitUnavailable, "cannot listen on a client port: %w%s", err, listenHint(err, w.Option))
 		}
 		d.listeners = append(d.listeners, listener{ln, w.DirectTLS})
 	}
@@ -119,6 +119,19 @@ func (d *daemon) listen(ctx context.Context, wanted []config.Listener) error {
 		return exit(exitUnavailable, "no client port could be opened")
 	}
 	return nil
+}
+
+// listenHint says what to do about an error of bind(2).
+func listenHint(err error, option string) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Sprintf("\nIs another server (Prosody, ejabberd) using it? Set %s to another port, or stop the other.", option)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Sprintf("\nThis user may not open a port below 1024. Set %s to another port, or give gatehouse CAP_NET_BIND_SERVICE.", option)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "\nThis machine has no such address. Set interfaces to one that it has, or to \"*\" or \"::\"."
+	}
+	return ""
 }
 
 // Addr returns the address of a client port, the first of its kind.

@@ -25,7 +25,7 @@ const demoStepTimeout = 40 * time.Second
 // DemoCmd starts the real daemon on free loopback ports and logs in to it, well
 // and badly, through the network as any client would.
 type DemoCmd struct {
-	Config  string `help:"The config to start." short:"c" default:"prosody.cfg.lua.example" placeholder:"FILE"`
+	Config  string `help:"The config to start; ${default} without this." short:"c" default:"prosody.cfg.lua.example" placeholder:"FILE"`
 	Once    bool   `help:"End after the show instead of staying up for your own client."`
 	Verbose bool   `help:"Show every step of every login, and the daemon's log, from the start." short:"v"`
 }

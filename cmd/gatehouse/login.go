@@ -30,9 +30,9 @@ type LoginCmd struct {
 
 	PasswordFile string `help:"Read the password or token from the first line of a file. Without it: from the environment variable GATEHOUSE_PASSWORD, or the terminal, or standard input." placeholder:"FILE"`
 	Mint         bool   `help:"Mint a token from the keys in --config and log in with that, by X-TOKEN unless --mechanism says otherwise."`
-	Config       string `help:"Prosody's config file, for --mint." short:"c" default:"/etc/prosody/prosody.cfg.lua" placeholder:"FILE"`
+	Config       string `help:"Prosody's config file, for --mint; ${default} without this." short:"c" default:"/etc/prosody/prosody.cfg.lua" placeholder:"FILE"`
 
-	Timeout time.Duration `help:"Give up after this time." default:"30s" placeholder:"TIME"`
+	Timeout time.Duration `help:"Give up after this time; ${default} without this." default:"30s" placeholder:"TIME"`
 	Verbose bool          `help:"Show the XML as well, without the secret." short:"v"`
 }
 

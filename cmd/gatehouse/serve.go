@@ -16,7 +16,7 @@ const shutdownTimeout = 10 * time.Second
 
 // ServeCmd runs the daemon until SIGINT or SIGTERM.
 type ServeCmd struct {
-	Config string `help:"Prosody's config file." short:"c" default:"/etc/prosody/prosody.cfg.lua" placeholder:"FILE"`
+	Config string `help:"Prosody's config file; ${default} without this." short:"c" default:"/etc/prosody/prosody.cfg.lua" placeholder:"FILE"`
 }
 
 // idleHeap is memory that is reserved and never touched, so it costs none. The

@@ -32,7 +32,7 @@ func (*TokenKeysCmd) Run(g *globals) error {
 
 // TokenMintCmd mints a token.
 type TokenMintCmd struct {
-	Config string `help:"Prosody's config file." short:"c" default:"/etc/prosody/prosody.cfg.lua" placeholder:"FILE"`
+	Config string `help:"Prosody's config file; ${default} without this." short:"c" default:"/etc/prosody/prosody.cfg.lua" placeholder:"FILE"`
 	JID    string `arg:"" name:"user@host" help:"For whom."`
 }
 
@@ -53,7 +53,7 @@ func (cmd *TokenMintCmd) Run(g *globals) error {
 
 // TokenVerifyCmd verifies a token.
 type TokenVerifyCmd struct {
-	Config string `help:"Prosody's config file." short:"c" default:"/etc/prosody/prosody.cfg.lua" placeholder:"FILE"`
+	Config string `help:"Prosody's config file; ${default} without this." short:"c" default:"/etc/prosody/prosody.cfg.lua" placeholder:"FILE"`
 	JID    string `arg:"" name:"user@host" help:"For whom."`
 	Token  string `arg:"" optional:"" help:"The token; without it, a line from standard input."`
 }
