@@ -72,6 +72,20 @@ func TestDefect_D2_staleAnswers(t *testing.T) {
 			mustRecover(t, p)
 		})
 	})
+	t.Run("second answer of a slow script with a queue", func(t *testing.T) {
+		checkLeaks(t)
+		eachVariant(t, func(t *testing.T, v variant) {
+			t.Parallel()
+			cfg := testConfig(t, v, "plain")
+			cfg.Processes, cfg.Timeout = 1, 10*time.Second
+			p := newParallelPool(t, cfg)
+			for range 4 {
+				mustSay(t, p, "slow", "right", true)
+			}
+			askInTurn(t, p, "twiceslow", "slow-a", "slow-b", "slow-c", "slow-d", "slow-e")
+			mustRecover(t, p)
+		})
+	})
 	t.Run("banner that looks like a yes", func(t *testing.T) {
 		checkLeaks(t)
 		eachVariant(t, func(t *testing.T, v variant) {
@@ -105,6 +119,29 @@ func TestDefect_D2_staleAnswers(t *testing.T) {
 		mustSay(t, p, "stderr", "wrong", false)
 		mustSay(t, p, "bob", "wrong", false)
 	})
+}
+
+// askInTurn queues a query for each user before the first is answered, every other one with the wrong password, and
+// fails the test if one gets the verdict of another.
+func askInTurn(t *testing.T, p *Pool, users ...string) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for i, user := range users {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			password := []string{"right", "wrong"}[i%2]
+			yes, err := p.Auth(ctxBackground, user, "example.org", password)
+			if err == nil && yes != (password == "right") {
+				t.Errorf("%s with the %s password: %v", user, password, yes)
+			}
+		}()
+		eventually(t, "the query is in the queue", func() bool {
+			s := p.Stats()
+			return s.Busy+s.Queued > i || s.Restarts > 0
+		})
+	}
+	wg.Wait()
 }
 
 func TestDefect_D3_injection(t *testing.T) {

@@ -159,7 +159,7 @@ func (p *Pool) query(ctx context.Context, q *query, again bool) (bool, error) {
 		info.Tries++
 		p.trace(w, Event{Kind: EventVerdict, Yes: yes, Err: err, After: took})
 		if err == nil {
-			p.release(w, took)
+			p.release(w)
 			return yes, nil
 		}
 		died := err == errGone || errors.Is(err, ErrDied)

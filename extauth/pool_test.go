@@ -325,3 +325,23 @@ func TestPool_refusesBeforeAByteIsWritten(t *testing.T) {
 		}
 	})
 }
+
+// An answer that comes much sooner than others is waited out, in case it is a second one to the query before, and
+// then it counts.
+func TestPool_quickAnswerOfASlowScript(t *testing.T) {
+	checkLeaks(t)
+	eachVariant(t, func(t *testing.T, v variant) {
+		t.Parallel()
+		cfg := testConfig(t, v, "plain")
+		cfg.Processes, cfg.Timeout = 1, 10*time.Second
+		p := newParallelPool(t, cfg)
+		for range 4 {
+			mustSay(t, p, "slow", "right", true)
+			mustSay(t, p, "bob", "wrong", false)
+			mustSay(t, p, "bob", "right", true)
+		}
+		if s := p.Stats(); s.Restarts != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}

@@ -3,7 +3,10 @@ package extauth
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math"
+	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -43,22 +46,43 @@ func startProcess(cfg *Config, child *childEnds, pty bool) (*process, error) {
 		},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w%s", ErrStart, cfg.Command[0], err, startHint(err))
+		return nil, fmt.Errorf("%w: %s: %w%s", ErrStart, cfg.Command[0], err, startHint(cfg.Command[0], err))
 	}
 	return &process{pid: pid}, nil
 }
 
-// startHint says what to do about an error of execve(2).
-func startHint(err error) string {
+// startHint says what to do about an error of execve(2) for the program at path.
+func startHint(path string, err error) string {
 	switch {
 	case errors.Is(err, unix.ENOENT):
-		return "; the file, its interpreter or the working directory does not exist"
+		return missingHint(path)
 	case errors.Is(err, unix.EACCES):
 		return "; make it executable (chmod +x) and readable for the daemon's user"
 	case errors.Is(err, unix.ENOEXEC):
 		return "; its first line has to name an interpreter, like #!/bin/sh"
 	}
 	return ""
+}
+
+// missingHint tells apart what ENOENT may mean: that the script is not there, or that what its first line asks for is
+// not. Lines that end as Windows has them make for an interpreter that nobody can see is missing.
+func missingHint(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return "; the file or the working directory does not exist"
+	}
+	defer f.Close()
+	first := make([]byte, 256) // what Linux reads (BINPRM_BUF_SIZE)
+	n, _ := io.ReadFull(f, first)
+	line, _, _ := strings.Cut(string(first[:n]), "\n")
+	interpreter, script := strings.CutPrefix(line, "#!")
+	switch {
+	case script && strings.HasSuffix(interpreter, "\r"):
+		return fmt.Sprintf(`; its lines end with CR LF, as on Windows; run: sed -i 's/\r$//' %s`, path)
+	case script && strings.TrimSpace(interpreter) != "":
+		return fmt.Sprintf("; its first line asks for %q, which may be missing", strings.Fields(interpreter)[0])
+	}
+	return "; its interpreter or the working directory does not exist"
 }
 
 // wait blocks until the leader ends, kills what is left of its group, reaps it and says how it ended.

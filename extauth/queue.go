@@ -132,6 +132,8 @@ func (p *Pool) noWorker(t *timing) error {
 func (p *Pool) take(w *worker, now time.Time) {
 	w.busy = true
 	w.suspect = now.Before(p.suspectUntil)
+	w.typical = p.typical
+	w.rushed = now.Before(w.freed.Add(2*p.typical + quietTime))
 	p.busy++
 }
 
@@ -169,14 +171,20 @@ func (p *Pool) handBack(w *worker) {
 	p.putBack(w)
 }
 
-// release returns a worker that has answered in the given time.
-func (p *Pool) release(w *worker, took time.Duration) {
+// release returns a worker that has answered.
+func (p *Pool) release(w *worker) {
+	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w.answers++
+	w.freed = now
 	p.deaths, p.notUntil, p.lastErr = 0, time.Time{}, nil
-	if w.answers > 1 { // the first answer's time is mostly that of the start
-		p.typical += (took - p.typical) / 8
+	switch {
+	case w.answers == 1: // its time is mostly that of the start
+	case p.typical == 0:
+		p.typical = w.thought
+	default:
+		p.typical += (w.thought - p.typical) / 8
 	}
 	p.putBack(w)
 }

@@ -163,6 +163,11 @@ func (s *script) serve(mode string, n int, q string) {
 		s.verdict(right)
 		time.Sleep(100 * time.Millisecond)
 		s.verdict(true)
+	case "twiceslow":
+		time.Sleep(150 * time.Millisecond)
+		s.verdict(right)
+		time.Sleep(time.Millisecond)
+		s.verdict(true)
 	case "echo":
 		s.say(q + "\n")
 	case "half":

@@ -153,6 +153,13 @@ func (t *transport) unread() int {
 	return n
 }
 
+// readable reports whether the script has said something that was not read yet.
+func (t *transport) readable() bool {
+	fds := []unix.PollFd{{Fd: int32(t.outFD), Events: unix.POLLIN}}
+	n, err := ignoringEINTR(func() (int, error) { return unix.Poll(fds, 0) })
+	return n != 0 || err != nil
+}
+
 // errWouldBlock: nothing to read now, or no room to write.
 var errWouldBlock = errors.New("would block")
 

@@ -49,6 +49,13 @@ type worker struct {
 	busy    bool // under Pool.mu: a query or its release holds it
 	retired bool // under Pool.mu: killed or ended, no longer part of the pool
 	suspect bool // the script said something unasked not long before the worker was taken; the query reads it
+
+	// For queries that come right behind an answer.
+	freed   time.Time     // under Pool.mu: when it was given back
+	rushed  bool          // it was taken again so soon that the script may not be through; the query reads it
+	typical time.Duration // Pool.typical when it was taken; the query reads it
+	said    time.Time     // when its last answer came; only the query that has the worker uses it
+	thought time.Duration // how long that took; only the query that has the worker uses it
 }
 
 // errGone: the worker ended before a byte of q was written. Another worker can be asked, whatever the query is.
@@ -149,7 +156,7 @@ func (w *worker) await(q *query, at, hard time.Time) (bool, error) {
 	a := attempt{worker: w, wrote: time.Now(), at: at, hard: hard, tick: readTick}
 	if !w.started {
 		// What a new process says first may be a banner.
-		a.tick, a.late = startTick, true
+		a.tick, a.late, a.fresh = startTick, true, true
 	}
 	w.armTick(a.wrote, at, a.tick)
 	n, state, yes := 0, replyMore, false
@@ -164,26 +171,27 @@ func (w *worker) await(q *query, at, hard time.Time) (bool, error) {
 			a.begun()
 			body, _ := w.owes.take(w.buf[:n])
 			state, yes = w.pool.cfg.Protocol.decode(body)
+			a.came = time.Now()
 		}
 		ended := err != nil && (!errors.Is(err, os.ErrDeadlineExceeded) || w.hasEnded())
 		switch {
 		case state == replyMany:
 			return false, errMany
 		case state == replyNo:
-			if _, err := w.accept(false, owesNothing); err != nil {
+			if _, err := a.accept(false, owesNothing); err != nil {
 				return false, err
 			}
 			return false, errNo
 		case state == replyBad, n == len(w.buf):
 			return false, fmt.Errorf("%w: %s", ErrBadReply, describe(w.pool.cfg.Protocol))
 		case ended:
-			return w.lastAnswer(n, state, yes)
-		case state == replyDone && (err != nil || !a.late && !w.suspect):
-			return w.accept(yes, owesNothing)
+			return a.lastAnswer(n, state, yes)
+		case state == replyDone && (err != nil || !a.late && !w.suspect && !a.hasty()):
+			return a.accept(yes, owesNothing)
 		case state == replyQuiet && err != nil:
-			return w.accept(yes, owesLineEnd)
+			return a.accept(yes, owesLineEnd)
 		case state == replyDone, state == replyQuiet:
-			w.arm(time.Now().Add(quietTime))
+			w.arm(time.Now().Add(a.patience()))
 		case err == nil:
 			w.arm(a.at)
 		default:
@@ -200,8 +208,36 @@ type attempt struct {
 	wrote    time.Time
 	at, hard time.Time // the deadline, and how far the start of the process may move it
 	tick     time.Duration
-	read     bool // the script has read the query
-	late     bool // it had not done so when it was looked at first, or is new
+	read     bool      // the script has read the query
+	seen     bool      // it was seen to have read it and said nothing yet: what it says now is an answer to it
+	came     time.Time // its answer, as far as there is one
+	late     bool      // it had not done so when it was looked at first, or is new
+	fresh    bool      // it is new
+}
+
+// hasty reports whether the answer came much sooner than the script's answers do, right behind the one before, from a
+// script that was not seen to read the query. Such an answer may be a second one to the query before, with the true
+// one still to come.
+func (a *attempt) hasty() bool {
+	return a.rushed && !a.seen && a.typical > 4*readTick && a.came.Sub(a.wrote) < a.typical/4
+}
+
+// patience is how long nothing must follow an answer that is in doubt. If it belongs to the query before, then the
+// script turns to this query only now, and takes as long for it as it does for others: that many queries would get the
+// verdict of the one before as stand in the queue. What it takes shows in its other answers, or in how long it has
+// left this query unread.
+func (a *attempt) patience() time.Duration {
+	if a.seen {
+		return quietTime
+	}
+	takes := a.typical
+	if a.late && !a.fresh {
+		takes = max(takes, a.came.Sub(a.wrote))
+		if a.rushed {
+			takes = max(takes, a.came.Sub(a.said))
+		}
+	}
+	return max(quietTime, min(2*takes, time.Until(a.at)))
 }
 
 // begun notes that the script has read the query. The time that a new process needed to get there is not charged to
@@ -223,6 +259,7 @@ func (a *attempt) begun() {
 func (a *attempt) overdue() error {
 	now := time.Now()
 	if !a.read && a.io.unread() <= 0 {
+		a.seen = !a.io.readable()
 		a.begun()
 		if now.Before(a.at) {
 			a.arm(a.at)
@@ -257,24 +294,25 @@ func (a *attempt) overdue() error {
 
 // lastAnswer judges the n bytes that were read before the end of the stream, or of the process while something that it
 // left behind holds its output open.
-func (w *worker) lastAnswer(n int, state reply, yes bool) (bool, error) {
-	body, _ := w.owes.take(w.buf[:n])
+func (a *attempt) lastAnswer(n int, state reply, yes bool) (bool, error) {
+	body, _ := a.owes.take(a.buf[:n])
 	switch {
 	case state == replyDone, state == replyQuiet:
-		return w.accept(yes, owesNothing)
+		return a.accept(yes, owesNothing)
 	case len(body) > 0:
-		return false, fmt.Errorf("%w: the script ended in the middle of it%s", ErrBadReply, w.obituary())
+		return false, fmt.Errorf("%w: the script ended in the middle of it%s", ErrBadReply, a.obituary())
 	}
-	return false, fmt.Errorf("%w%s", ErrDied, w.obituary())
+	return false, fmt.Errorf("%w%s", ErrDied, a.obituary())
 }
 
 // accept takes a complete answer, unless the script has not even read the query: then it is the answer to something
 // else, a banner or the second answer to the query before.
-func (w *worker) accept(yes bool, owes owed) (bool, error) {
-	if w.io.unread() > 0 {
+func (a *attempt) accept(yes bool, owes owed) (bool, error) {
+	if a.io.unread() > 0 {
 		return false, errEarly
 	}
-	w.owes = owes
+	a.owes = owes
+	a.said, a.thought = a.came, a.came.Sub(a.wrote)
 	return yes, nil
 }
 

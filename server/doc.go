@@ -10,8 +10,8 @@
 //	sasl.go     <auth/> comes in, <success/> or <failure/> goes out (§6)
 //	login.go    the decision, and its line in the log
 //	bounce.go   what else a stranger may send before the login
-//	session.go  after the login: a mellium.im/xmpp Session and its mux
-//	bind.go, iq.go, message.go, password.go   what that session answers
+//	session.go  after the login: a mellium.im/xmpp Session and mux a stanza
+//	bind.go, iq.go, message.go, password.go   what the session answers
 //	registry.go who is bound to which resource
 //
 // The package knows neither scripts nor tokens nor the config file: cmd hands

@@ -128,9 +128,13 @@ func (cmd *CheckCmd) query(cfg *config.Config, g *globals) error {
 	var mu sync.Mutex
 	pc := poolConfig(cfg, h, slog.New(slog.DiscardHandler))
 	pc.Processes = 1
+	var received []byte
 	pc.Trace = func(e extauth.Event) {
 		mu.Lock()
 		defer mu.Unlock()
+		if e.Kind == extauth.EventReceived {
+			received = append(received, e.Data...)
+		}
 		showEvent(g.Stdout, e)
 	}
 	fmt.Fprintf(g.Stdout, "script    %s (%s protocol)\n", strings.Join(pc.Command, " "), pc.Protocol)
@@ -156,13 +160,27 @@ func (cmd *CheckCmd) query(cfg *config.Config, g *globals) error {
 	case errors.Is(err, extauth.ErrQuery):
 		return exit(exitRefused, "no: %w", err)
 	case err != nil:
-		return exit(exitUnavailable, "cannot say: %w", errors.Join(err, closeErr))
+		return exit(exitUnavailable, "cannot say: %w%s", errors.Join(err, closeErr), protocolHint(pc.Protocol, received, err))
 	case !ok:
 		fmt.Fprintln(g.Stdout, "verdict   no")
 		return exit(exitRefused, "the script says no")
 	}
 	fmt.Fprintln(g.Stdout, "verdict   yes")
 	return nil
+}
+
+// protocolHint says that the script seems to speak the other protocol, if it
+// does.
+func protocolHint(p extauth.Protocol, received []byte, err error) string {
+	switch {
+	case p == extauth.Generic && bytes.HasPrefix(received, []byte{0, 2, 0}):
+		return "\nThe script answers as one for ejabberd does: set external_auth_protocol = \"ejabberd\"."
+	case p == extauth.Ejabberd && (bytes.HasPrefix(received, []byte("0")) || bytes.HasPrefix(received, []byte("1"))):
+		return "\nThe script answers in lines: set external_auth_protocol = \"generic\"."
+	case len(received) == 0 && errors.Is(err, extauth.ErrTimeout):
+		return fmt.Sprintf("\nNothing came. Does the script speak the %s protocol (external_auth_protocol), and flush what it writes?", p)
+	}
+	return ""
 }
 
 // parse takes a query apart and prepares its names as a login would.
