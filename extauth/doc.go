@@ -36,10 +36,14 @@
 //
 // Neither protocol ties an answer to a query. A script that answers one query twice, the second time in the very
 // moment after the next query was written and before it was read, cannot be told from one that answers quickly, if it
-// has never done so within the last minute and has taken less than 5 ms to read. In every other case it is caught: by
-// the look before each query, by the check that a query was read before it was answered, and, when the script was slow
-// to read or has misbehaved lately, by listening 50 ms longer. On a terminal the check that a query was read ends with
-// the life of the process.
+// has never done so within the last minute, has taken less than 5 ms to read, and is no slower than 20 ms on average.
+// In every other case it is caught: by the look before each query, by the check that a query was read before it was
+// answered, and by listening for more where the order of reading and answering is in doubt and the script was slow to
+// read, has misbehaved lately, or has answered sooner than is its way. It listens for at least 50 ms and for twice as
+// long as the script takes, since one answer taken for another would shift those of all queries in the queue. On a
+// terminal the check that a query was read ends with the life of the process. A new process that has said nothing
+// unasked before and begins with exactly a yes, just before it reads, is believed if its true answer takes more than
+// 50 ms.
 //
 // # Goroutines
 //

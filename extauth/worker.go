@@ -16,6 +16,9 @@ const (
 	readTick = 5 * time.Millisecond
 	// startTick is how often a worker that has not read its first query yet is looked at.
 	startTick = 20 * time.Millisecond
+	// bannerTime is what an answer is assumed to take if the script has said something unasked lately and this process
+	// has not answered yet.
+	bannerTime = 500 * time.Millisecond
 	// exitWait is how long a query whose worker closed its output waits to learn how the process ended.
 	exitWait = 200 * time.Millisecond
 	// lastWords is how long output may still arrive after the process ended, from what it left behind.
@@ -231,7 +234,12 @@ func (a *attempt) patience() time.Duration {
 		return quietTime
 	}
 	takes := a.typical
-	if a.late && !a.fresh {
+	switch {
+	case a.fresh && a.suspect:
+		// It may well be a banner, and how long the answers of a script take that begins with one is not known.
+		takes = max(takes, bannerTime)
+	case a.fresh:
+	case a.late:
 		takes = max(takes, a.came.Sub(a.wrote))
 		if a.rushed {
 			takes = max(takes, a.came.Sub(a.said))
