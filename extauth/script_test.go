@@ -132,6 +132,9 @@ func (s *script) serve(mode string, n int, q string) {
 		time.Sleep(time.Hour)
 	case "exit0":
 		os.Exit(0)
+	case "query":
+		fmt.Fprintln(os.Stderr, q)
+		s.verdict(right)
 	case "exit3":
 		fmt.Fprintln(os.Stderr, "traceback\x1b[31m for", q)
 		os.Exit(3)

@@ -1,9 +1,11 @@
 package extauth
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,6 +15,7 @@ import (
 
 const (
 	maxStderrLine = 400 // bytes of a line that are kept
+	stderrSecrets = 4   // passwords that are masked: a line may be read when the next query is on its way
 	stderrTail    = 3   // lines that are kept for the error of a worker that dies
 	stderrPerSec  = 10  // lines a second that a worker may log, after a burst
 	stderrBurst   = 50
@@ -25,21 +28,40 @@ type stderrLog struct {
 	limit *rate.Limiter
 	trace func(line string) // may be nil
 
-	mu     sync.Mutex         // guards the fields below
-	tail   [stderrTail][]byte // a ring of the last lines, as they came
-	lines  int                // lines so far
-	secret string             // the password of the last query, masked wherever it appears
+	mu      sync.Mutex         // guards the fields below
+	tail    [stderrTail][]byte // a ring of the last lines, without secrets
+	lines   int                // lines so far
+	secrets [stderrSecrets]string
+	asked   int // queries so far; secrets is a ring of their passwords
 }
 
 func newStderrLog(log *slog.Logger, trace func(string)) *stderrLog {
 	return &stderrLog{log: log, limit: rate.NewLimiter(stderrPerSec, stderrBurst), trace: trace}
 }
 
-// hide makes later lines show a mask where they hold secret.
+// hide makes lines that are read from now on show a mask where they hold secret, until some queries later.
 func (s *stderrLog) hide(secret string) {
 	s.mu.Lock()
-	s.secret = secret
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	s.secrets[s.asked%stderrSecrets] = secret
+	s.asked++
+}
+
+// masked returns raw without secrets; it is raw itself if there are none in it. The caller holds s.mu.
+func (s *stderrLog) masked(raw []byte) []byte {
+	pairs := make([]string, 0, 2*stderrSecrets)
+	secrets := s.secrets
+	// The longest first: a password that is part of another must not leave the rest of that.
+	slices.SortFunc(secrets[:], func(a, b string) int { return len(b) - len(a) })
+	for _, secret := range secrets {
+		if secret != "" && bytes.Contains(raw, []byte(secret)) {
+			pairs = append(pairs, secret, mask)
+		}
+	}
+	if len(pairs) == 0 {
+		return raw
+	}
+	return []byte(strings.NewReplacer(pairs...).Replace(string(raw)))
 }
 
 // drain reads f until its end or its deadline. A line is shown up to maxStderrLine bytes.
@@ -76,13 +98,13 @@ func (s *stderrLog) add(raw []byte, dropped int) int {
 		return dropped
 	}
 	s.mu.Lock()
+	raw = s.masked(raw)
 	slot := &s.tail[s.lines%stderrTail]
 	*slot = append((*slot)[:0], raw...)
 	s.lines++
-	secret := s.secret
 	s.mu.Unlock()
 	if s.trace != nil {
-		s.trace(clean(raw, secret))
+		s.trace(clean(raw))
 	}
 	if !s.log.Enabled(context.Background(), slog.LevelDebug) {
 		return 0
@@ -90,7 +112,7 @@ func (s *stderrLog) add(raw []byte, dropped int) int {
 	if !s.limit.Allow() {
 		return dropped + 1
 	}
-	s.log.Debug("auth script stderr", "line", clean(raw, secret), "dropped_before", dropped)
+	s.log.Debug("auth script stderr", "line", clean(raw), "dropped_before", dropped)
 	return 0
 }
 
@@ -103,17 +125,14 @@ func (s *stderrLog) last() string {
 	}
 	var shown []string
 	for i := max(0, s.lines-stderrTail); i < s.lines; i++ {
-		shown = append(shown, clean(s.tail[i%stderrTail], s.secret))
+		shown = append(shown, clean(s.tail[i%stderrTail]))
 	}
 	return "; stderr: " + strings.Join(shown, " | ")
 }
 
-// clean makes a line of a script safe to show: the secret masked, control characters and bad UTF-8 escaped.
-func clean(raw []byte, secret string) string {
+// clean makes a line of a script safe to show: cut, control characters and bad UTF-8 escaped.
+func clean(raw []byte) string {
 	line := strings.TrimRight(string(raw), "\r\n")
-	if secret != "" {
-		line = strings.ReplaceAll(line, secret, mask)
-	}
 	line = line[:min(len(line), maxStderrLine)]
 	q := strconv.Quote(line)
 	return q[1 : len(q)-1]

@@ -2,6 +2,7 @@ package extauth
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -75,6 +76,22 @@ func TestStderr_isRateLimitedAndBounded(t *testing.T) {
 	}
 }
 
+// What a script wrote about one query is not shown with the error of a later one, when another password is the last.
+func TestStderr_forgetsNoPasswordTooSoon(t *testing.T) {
+	var log logBuffer
+	cfg := testConfig(t, variant{Generic, true, 1}, "plain")
+	cfg.Logger = log.logger()
+	p := newTestPool(t, cfg)
+	for _, password := range []string{"pass", "password-of-alice", "p"} {
+		mustSay(t, p, "query-on-stderr", password, false)
+	}
+	err := mustFail(t, p, "garbage", ErrBadReply)
+	_, dead := p.Auth(ctxBackground, "exit3", "example.org", "x")
+	if text := fmt.Sprint(err, dead, log.String()); strings.Contains(text, "alice") || !strings.Contains(text, mask) {
+		t.Errorf("%s", text)
+	}
+}
+
 func TestClean(t *testing.T) {
 	for _, c := range []struct{ raw, secret, want string }{
 		{"plain\r\n", "", "plain"},
@@ -82,7 +99,9 @@ func TestClean(t *testing.T) {
 		{"\x1b[2J\xff\x00ü", "", `\x1b[2J\xff\x00ü`},
 		{strings.Repeat("x", 395) + "secret", "secret", strings.Repeat("x", 395) + "*****"},
 	} {
-		if got := clean([]byte(c.raw), c.secret); got != c.want {
+		log := newStderrLog(nil, nil)
+		log.hide(c.secret)
+		if got := clean(log.masked([]byte(c.raw))); got != c.want {
 			t.Errorf("clean(%q) = %q, want %q", c.raw, got, c.want)
 		}
 	}
