@@ -19,7 +19,7 @@ var Options = []OptionInfo{
 	{"authentication", "string", "", `"external" or "external_insecure": passwords are checked by a script; "token": X-TOKEN. A host with any other value is left to Prosody.`, false},
 	{"enabled", "boolean", "true", "false leaves the host alone.", false},
 
-	{"external_auth_command", "string or list", "", "The script. A string is a path if there is such a file, otherwise it is split like a shell command line (quotes and backslashes; there is no shell). A list is a program and its arguments as they are. Bare names are found in PATH, relative paths are relative to the config file.", false},
+	{"external_auth_command", "string or list", "", "The script. A string is a path if there is such a file, otherwise it is split like a shell command line (quotes and backslashes; there is no shell). A list is a program and its arguments as they are. Bare names are found in PATH, relative paths are relative to the config file, whose directory is the script's working directory.", false},
 	{"external_auth_protocol", "string", `"generic"`, `"generic" (lines) or "ejabberd" (length-prefixed).`, false},
 	{"external_auth_timeout", "number of seconds", "5", "How long a query may take, waiting for a free script included. Fractions are allowed.", false},
 	{"external_auth_processes", "whole number", "1", "How many scripts run side by side; 1 in blocking mode.", false},
