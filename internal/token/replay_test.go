@@ -137,6 +137,24 @@ func TestStore_clockFarAheadForAWhile(t *testing.T) {
 	})
 }
 
+// The memory tells by the expiry whether it has forgotten a token, so that must not depend on when it is verified.
+func TestVerify_clockAheadAndBack(t *testing.T) {
+	eachStore(t, func(t *testing.T, s ReplayStore, _ *used) {
+		key := testKey(t)
+		v := newVerifier(t, s, key)
+		token := mint(t, key, alice, testTime, testNonce)
+		check(t, v, token, alice, testTime.Add(-30*time.Second), true)
+		ahead := testTime.Add(2 * time.Minute) // past the expiry
+		check(t, v, mint(t, key, alice, ahead, testNonce), alice, ahead, true)
+		for _, back := range []time.Duration{-30, 0, 30} {
+			ok, err := v.Verify(token, alice, testTime.Add(back*time.Second))
+			if ok || !errors.Is(err, ErrClockBack) {
+				t.Errorf("back at %d s: %v, %v, want ErrClockBack", back, ok, err)
+			}
+		}
+	})
+}
+
 func TestStore_full(t *testing.T) {
 	eachStore(t, func(t *testing.T, s ReplayStore, u *used) {
 		u.count = maxUsed

@@ -116,7 +116,7 @@ func (v *Verifier) Verify(token, bareJID string, now time.Time) (bool, error) {
 	}
 	var id ID
 	good := false
-	last := window // the newest window whose password is the token's
+	last := window - skew // the newest window whose password is the token's; the same whenever it is verified
 	for _, s := range v.signers {
 		signed := s.verify(token[:digits], bareJID, &mac, &id)
 		for _, seed := range s.seeds {
