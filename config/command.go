@@ -97,12 +97,16 @@ func (s section) program(name string) (string, error) {
 	switch {
 	case err != nil && !strings.Contains(name, "/"):
 		return "", fmt.Errorf("no program %q in PATH, and no file %s: %w", clip(name), path, os.ErrNotExist)
+	case errors.Is(err, os.ErrPermission):
+		return "", fmt.Errorf("%s: a directory on the way to it may not be entered by this user (uid %d)", path, os.Geteuid())
 	case err != nil:
 		return "", fmt.Errorf("no file %s: %w", path, unwrapPath(err))
 	case info.IsDir():
 		return "", fmt.Errorf("%s is a directory; want the path of a program", path)
 	}
-	if _, err := exec.LookPath(path); err != nil {
+	if _, err := exec.LookPath(path); err != nil && info.Mode()&0o111 != 0 {
+		return "", fmt.Errorf("%s may not be executed by this user (uid %d); check its owner and permissions", path, os.Geteuid())
+	} else if err != nil {
 		return "", fmt.Errorf("%s is not executable; chmod +x %s", path, path)
 	}
 	return path, nil

@@ -1,10 +1,14 @@
 package config
 
 import (
+	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestLoad_command(t *testing.T) {
@@ -89,5 +93,49 @@ func TestLoad_command(t *testing.T) {
 				t.Errorf("warnings %q, want %q", all, test.message)
 			}
 		})
+	}
+}
+
+// TestLoad_commandOfAnotherUser looks at scripts that exist and that this user may not run. Root may run anything, so a
+// thread of its own goes without root's rights to files.
+func TestLoad_commandOfAnotherUser(t *testing.T) {
+	dir := writeFiles(t, "locked/auth.sh", "#!/bin/sh\n", "auth.sh", "#!/bin/sh\n")
+	root := os.Geteuid() == 0
+	others := os.FileMode(0o010) // who may run auth.sh: not its owner
+	if root {
+		others = 0o100 // nobody but its owner
+	}
+	for path, mode := range map[string]os.FileMode{filepath.Dir(dir): 0o755, dir: 0o755, filepath.Join(dir, "auth.sh"): others, filepath.Join(dir, "locked"): 0} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { _ = os.Chmod(filepath.Join(dir, "locked"), 0o700) })
+	for command, want := range map[string]string{
+		"./auth.sh":           "auth.sh may not be executed by this user",
+		"./auth.sh -v":        "auth.sh may not be executed by this user",
+		"./locked/auth.sh":    "a directory on the way to it may not be entered by this user",
+		"./locked/auth.sh -v": "a directory on the way to it may not be entered by this user",
+	} {
+		path := filepath.Join(dir, "prosody.cfg.lua")
+		writeFile(t, path, "VirtualHost 'a' authentication = 'external' external_auth_command = '"+command+"'")
+		if err := os.Chmod(path, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error)
+		go func() {
+			runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+			if root {
+				if err := unix.Setfsuid(65534); err != nil {
+					done <- err
+					return
+				}
+			}
+			_, _, err := Load(path)
+			done <- err
+		}()
+		if err := <-done; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", command, err, want)
+		}
 	}
 }
