@@ -46,7 +46,7 @@ func TestNewPool_brokenScriptIsInTheLogAtOnce(t *testing.T) {
 	p := newTestPool(t, cfg)
 	eventually(t, "the log says so", func() bool {
 		s := log.String()
-		return strings.Contains(s, "exit status 3") && strings.Contains(s, "no database") && strings.Contains(s, "example.org")
+		return strings.Contains(s, "exit status 3") && strings.Contains(s, `stderr="no database`) && strings.Contains(s, "example.org")
 	})
 	err := mustFail(t, p, "alice", ErrDied)
 	if !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "no database") {

@@ -169,7 +169,7 @@ func (p *Pool) endedByItself(w *worker) bool {
 	p.deaths++
 	p.notUntil = time.Now().Add(pause(p.deaths))
 	p.lastErr = fmt.Errorf("worker %d: %w (%s after %v)%s", w.id, ErrDied, w.ending(),
-		time.Since(w.born).Round(time.Millisecond), w.err.last())
+		time.Since(w.born).Round(time.Millisecond), w.err.suffix())
 	return true
 }
 

@@ -116,18 +116,23 @@ func (s *stderrLog) add(raw []byte, dropped int) int {
 	return 0
 }
 
-// last returns the last lines as the end of an error text, or nothing.
+// suffix returns the last lines as the end of an error text, or nothing.
+func (s *stderrLog) suffix() string {
+	if last := s.last(); last != "" {
+		return "; stderr: " + last
+	}
+	return ""
+}
+
+// last returns the last lines in one.
 func (s *stderrLog) last() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lines == 0 {
-		return ""
-	}
 	var shown []string
 	for i := max(0, s.lines-stderrTail); i < s.lines; i++ {
 		shown = append(shown, clean(s.tail[i%stderrTail]))
 	}
-	return "; stderr: " + strings.Join(shown, " | ")
+	return strings.Join(shown, " | ")
 }
 
 // clean makes a line of a script safe to show: cut, control characters and bad UTF-8 escaped.

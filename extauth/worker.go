@@ -341,7 +341,7 @@ func (w *worker) obituary() string {
 	case <-w.exited:
 	case <-timer.C:
 	}
-	return " (" + w.ending() + ")" + w.err.last()
+	return " (" + w.ending() + ")" + w.err.suffix()
 }
 
 // ending says how the process ended.
