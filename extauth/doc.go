@@ -37,7 +37,7 @@
 // Neither protocol ties an answer to a query. A script that answers one query twice, the second time in the very
 // moment after the next query was written and before it was read, cannot be told from one that answers quickly, if it
 // has never done so within the last minute, has taken less than 5 ms to read, and is no slower than 20 ms on average;
-then the queries that wait behind that one may get each other's answers too, until the queue is empty or one is caught.
+// then the queries that wait behind that one may get each other's answers too, until the queue is empty or one is caught.
 // In every other case it is caught: by the look before each query, by the check that a query was read before it was
 // answered, and by listening for more where the order of reading and answering is in doubt and the script was slow to
 // read, has misbehaved lately, or has answered sooner than is its way. It listens for at least 50 ms and for twice as
