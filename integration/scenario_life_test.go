@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"regexp"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
@@ -63,6 +64,24 @@ func TestLife_interrupt(t *testing.T) {
 	d.signal(t, syscall.SIGINT)
 	if code := d.wait(t); code != exitOK {
 		t.Errorf("exit code %d", code)
+	}
+}
+
+// TestLife_hangup: a signal that means "reload" to other daemons does not end this one.
+func TestLife_hangup(t *testing.T) {
+	t.Parallel()
+	d := strangersDaemon(t)
+	d.signal(t, syscall.SIGHUP)
+	if _, err := d.waitFor(regexp.MustCompile(`(?m)^.*does not reload.*$`)); err != nil {
+		t.Fatal(err)
+	}
+	c, err := xmpptest.Dial(d.address(t, "starttls"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := c.Open("localhost"); err != nil {
+		t.Error(err)
 	}
 }
 

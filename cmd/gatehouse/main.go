@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/alecthomas/kong"
 )
@@ -85,7 +86,11 @@ func run(args []string, g globals) int {
 	}
 	ctx, err := parser.Parse(args)
 	if err != nil {
-		fmt.Fprintf(g.Stderr, "gatehouse: %v\nTry 'gatehouse --help'.\n", err)
+		hint := ""
+		if strings.HasPrefix(err.Error(), "unexpected argument") {
+			hint = " (a config file is named by --config)"
+		}
+		fmt.Fprintf(g.Stderr, "gatehouse: %v%s\nTry 'gatehouse --help'.\n", err, hint)
 		return exitUsage
 	}
 	if err := ctx.Run(&g); err != nil {

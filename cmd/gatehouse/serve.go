@@ -14,7 +14,7 @@ import (
 // and scripts.
 const shutdownTimeout = 10 * time.Second
 
-// ServeCmd runs the daemon until SIGINT or SIGTERM.
+// ServeCmd runs the daemon until SIGINT or SIGTERM; SIGHUP changes nothing.
 type ServeCmd struct {
 	Config string `help:"Prosody's config file; ${default} without this." short:"c" default:"/etc/prosody/prosody.cfg.lua" placeholder:"FILE"`
 }
@@ -35,7 +35,17 @@ func (cmd *ServeCmd) Run(*globals) error {
 	if err != nil {
 		return err
 	}
-	<-ctx.Done()
+	// A daemon is not to end because somebody hopes that it reloads.
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for ctx.Err() == nil {
+		select {
+		case <-hup:
+			d.logger.Warn("SIGHUP: this version does not reload its config; restart it to apply a change")
+		case <-ctx.Done():
+		}
+	}
 	stop() // a second signal ends at once
 	d.logger.Info("shutting down")
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
