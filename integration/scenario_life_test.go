@@ -1,12 +1,12 @@
 package integration
 
 import (
-	"regexp"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/hex"
 	"net/url"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
