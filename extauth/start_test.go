@@ -334,3 +334,40 @@ func TestPool_daemonKilledLeavesNoScript(t *testing.T) {
 		eventually(t, "no script is left", func() bool { return len(marked(t, cfg)) == 0 })
 	}
 }
+
+// A script that hangs at its start has the start's grace, but whoever mends its file is not to wait that long.
+func TestPool_mendedFileEndsAHangingStart(t *testing.T) {
+	checkLeaks(t)
+	for _, pty := range []bool{true, false} {
+		path := filepath.Join(t.TempDir(), "auth.sh")
+		write := func(text string) {
+			t.Helper()
+			if err := os.WriteFile(path+".new", []byte(text), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(path+".new", path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write("#!/bin/sh\nexec sleep 1000\n")
+		cfg := testConfig(t, variant{Generic, pty, 1}, "plain")
+		cfg.Command, cfg.StartTimeout = []string{path}, 30*time.Second
+		p := newParallelPool(t, cfg)
+		first := make(chan error, 1)
+		go func() {
+			_, err := p.Auth(ctxBackground, "alice", "example.org", "right")
+			first <- err
+		}()
+		eventually(t, "the script has the query", func() bool { return p.Stats().Busy == 1 })
+		mended := time.Now()
+		write("#!/bin/sh\nwhile read -r q; do echo 1; done\n")
+		eventually(t, "the right password is in again", func() bool {
+			yes, err := p.Auth(ctxBackground, "alice", "example.org", "right")
+			return yes && err == nil
+		})
+		if took := time.Since(mended); took > 3*time.Second {
+			t.Errorf("pty %v: in again after %v", pty, took)
+		}
+		<-first // yes, or cannot say: its deadline was running
+	}
+}

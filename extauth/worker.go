@@ -39,7 +39,8 @@ type worker struct {
 	status string        // how the process ended; read after exited
 
 	born    time.Time
-	started bool // it has been seen to read a query: its start is over
+	files   []stamp // what the process was started from
+	started bool    // it has been seen to read a query: its start is over
 	owes    owed
 	buf     [256]byte
 	out     [maxFrameBytes + 1]byte
@@ -277,6 +278,10 @@ func (a *attempt) overdue() error {
 	limit := a.at
 	if !a.started {
 		limit = a.hard
+		if !a.read && changed(a.files) {
+			// Whoever mended a script that hangs at its start is not to wait until it is given up.
+			return fmt.Errorf("%w: its file was changed while it had not read its first query", ErrDied)
+		}
 	}
 	if !a.read && now.Before(limit) {
 		next := a.wrote.Add(a.tick)
@@ -395,13 +400,14 @@ func newWorker(p *Pool, id int) (*worker, error) {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
 	defer child.close()
+	files := stampFiles(p.cfg.Command, p.cfg.Dir)
 	proc, err := startProcess(&p.cfg, &child, pty)
 	if err != nil {
 		io.close()
 		return nil, err
 	}
 	w := &worker{
-		id: id, pid: proc.pid, pool: p, proc: proc, io: io,
+		id: id, pid: proc.pid, pool: p, proc: proc, io: io, files: files,
 		exited: make(chan struct{}), born: time.Now(),
 	}
 	var trace func(string)
