@@ -229,7 +229,8 @@ func TestEval_attacks(t *testing.T) {
 			if took > maxTime/2+2*time.Second {
 				t.Errorf("took %v", took)
 			}
-			if grown > 80<<20 {
+			// 40 MiB, what 64 steps can add before the next look, and the garbage of the tests before.
+			if grown > 100<<20 {
 				t.Errorf("the heap grew by %d MiB", grown>>20)
 			}
 			t.Logf("%v, %d MiB: %.150v", took.Round(time.Millisecond), grown>>20, failed)
