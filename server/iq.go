@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/xml"
 	"errors"
+	"strings"
 
 	"mellium.im/xmlstream"
 	"mellium.im/xmpp/disco/info"
@@ -81,19 +82,10 @@ func (s *session) isOurs(to string) bool {
 
 // splitJID cuts and prepares a JID (RFC 3920 §3, as Prosody does).
 func splitJID(j string) (user, host, resource string, ok bool) {
-	rest := j
-	for i := 0; i < len(j); i++ {
-		if j[i] == '/' {
-			rest, resource = j[:i], j[i+1:]
-			break
-		}
-	}
-	host = rest
-	for i := 0; i < len(rest); i++ {
-		if rest[i] == '@' {
-			user, host = rest[:i], rest[i+1:]
-			break
-		}
+	bare, resource, _ := strings.Cut(j, "/")
+	user, host, found := strings.Cut(bare, "@")
+	if !found {
+		user, host = "", bare
 	}
 	user, err1 := saslmech.Nodeprep(user)
 	host, err2 := saslmech.Nameprep(host)

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"gatehouse.im/gatehouse/internal/xmlstream"
 	"gatehouse.im/gatehouse/saslmech"
@@ -78,11 +79,7 @@ func (c *conn) credentials(e *xmlstream.Element) (saslmech.Credentials, *saslmec
 	if c.tls == nil && (c.host.RequireEncryption || open && !c.host.AllowUnencryptedPlain) {
 		return none, &saslmech.Failure{Condition: saslmech.EncryptionRequired, Cause: errNeedTLS}
 	}
-	offered := false
-	for _, m := range c.mechanisms() {
-		offered = offered || m == mechanism
-	}
-	if !offered {
+	if !slices.Contains(c.mechanisms(), mechanism) {
 		return none, &saslmech.Failure{Condition: saslmech.InvalidMechanism, Cause: errNotOffered}
 	}
 	if len(e.Children) > 0 {

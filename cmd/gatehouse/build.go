@@ -24,7 +24,9 @@ type parts struct {
 	server *server.Config
 	// certificates by host, for people who want to see what is served.
 	certificates map[string][]tls.Certificate
-	pools        []*extauth.Pool
+	// tls is made of them, by host.
+	tls   map[string]*tls.Config
+	pools []*extauth.Pool
 	// used remembers tokens; nil where no host has any. replay is the same,
 	// where it could be opened.
 	used   token.ReplayStore
@@ -36,6 +38,7 @@ type parts struct {
 func build(cfg *config.Config, logger *slog.Logger) (_ *parts, err error) {
 	p := &parts{
 		certificates: make(map[string][]tls.Certificate),
+		tls:          make(map[string]*tls.Config),
 		server: &server.Config{
 			Hosts:               make(map[string]*server.Host),
 			LoginTimeout:        cfg.LoginTimeout,
@@ -67,7 +70,7 @@ func build(cfg *config.Config, logger *slog.Logger) (_ *parts, err error) {
 func (p *parts) buildHost(cfg *config.Config, h *config.Host, logger *slog.Logger) (*server.Host, error) {
 	host := &server.Host{
 		Name:                  h.Name,
-		TLS:                   hostTLS(p.certificates[h.Name], h.MinTLS),
+		TLS:                   p.tls[h.Name],
 		RequireEncryption:     h.RequireEncryption,
 		AllowUnencryptedPlain: h.AllowUnencryptedPlain,
 		AllowRegistration:     h.AllowRegistration,
@@ -162,7 +165,6 @@ func (p *parts) buildTLS(cfg *config.Config, logger *slog.Logger) error {
 	if err := missingCertificates(cfg); err != nil {
 		return err
 	}
-	configs := make(map[string]*tls.Config)
 	for _, h := range cfg.Hosts {
 		certs := certificates(h.Certificates)
 		if len(certs) == 0 {
@@ -178,13 +180,13 @@ func (p *parts) buildTLS(cfg *config.Config, logger *slog.Logger) error {
 			certs = []tls.Certificate{cert}
 		}
 		p.certificates[h.Name] = certs
-		configs[h.Name] = hostTLS(certs, h.MinTLS)
+		p.tls[h.Name] = hostTLS(certs, h.MinTLS)
 	}
-	fallback := configs[cfg.Hosts[0].Name]
+	fallback := p.tls[cfg.Hosts[0].Name]
 	if certs := certificates(cfg.Certificates); len(certs) > 0 {
 		fallback = hostTLS(certs, tls.VersionTLS12)
 	}
-	p.server.DirectTLS = directTLS(configs, fallback)
+	p.server.DirectTLS = directTLS(p.tls, fallback)
 	return nil
 }
 
