@@ -37,7 +37,7 @@ func (s *session) bind(iq, bind *xmlstream.Element) error {
 			wanted = prepared
 		}
 	}
-	if _, taken := s.conn.server.registry.bind(s, wanted, s.conn.host.Conflict); taken {
+	if taken := s.conn.server.registry.bind(s, wanted, s.conn.host.Conflict); taken {
 		return s.conn.stanzaError(iq, "cancel", "conflict")
 	}
 	s.conn.config.Logger.Debug("resource bound", "jid", s.fullJID(), "remote", s.conn.remote())

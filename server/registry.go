@@ -34,21 +34,21 @@ func (r *registry) add(s *session, asked time.Time) {
 }
 
 // bind gives s, which was added, the wanted resource, or one of the server's
-// choice if wanted is empty, and returns it. Where the user has it already,
-// policy decides: the older session is ended, or another resource is found, or
-// taken is true and nothing is bound.
-func (r *registry) bind(s *session, wanted string, policy Conflict) (resource string, taken bool) {
+// choice if wanted is empty. Where the user has it already, policy decides: the
+// older session is ended, or another resource is found, or taken is true and
+// nothing is bound.
+func (r *registry) bind(s *session, wanted string, policy Conflict) (taken bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if wanted == "" {
 		wanted = randomResource()
 	}
 	bare := s.bareJID()
-	resource = wanted
+	resource := wanted
 	if old := r.find(bare, resource); old != nil {
 		switch policy {
 		case KickNew:
-			return "", true
+			return true
 		case Increment:
 			// One user with many sessions must not hold up everybody.
 			used := make(map[string]bool, len(r.sessions[bare]))
@@ -66,7 +66,7 @@ func (r *registry) bind(s *session, wanted string, policy Conflict) (resource st
 		}
 	}
 	s.resource = resource
-	return resource, false
+	return false
 }
 
 func (r *registry) find(bare, resource string) *session {
