@@ -96,7 +96,7 @@ func startInProcess(b *testing.B) *inProcess {
 	served := make(chan error, 1)
 	// Goroutines inherit the label, so that profiles can be told apart.
 	go pprof.Do(context.Background(), pprof.Labels("side", "server"), func(context.Context) {
-		served <- s.Serve(ln, false)
+		served <- s.Serve(ln, func() bool { return false })
 	})
 	b.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

@@ -290,7 +290,7 @@ func TestServe_waitsWhileAcceptFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &flaky{fails: 20}
 		began := time.Now()
-		err := server.New(clearConfig(&accounts{}, nil)).Serve(l, false)
+		err := server.New(clearConfig(&accounts{}, nil)).Serve(l, startTLS)
 		if !errors.Is(err, net.ErrClosed) {
 			t.Errorf("got %v", err)
 		}

@@ -71,7 +71,7 @@ type Host struct {
 }
 
 // Config is everything a connection needs to know. It must not change once a
-// [Server] has it.
+// [Server] has it; [Server.SetConfig] puts another one in its place.
 type Config struct {
 	// Hosts by name.
 	Hosts map[string]*Host
@@ -85,7 +85,12 @@ type Config struct {
 	// c2s_stanza_size_limit and its limit before authentication).
 	StanzaLimit         int
 	UnauthedStanzaLimit int
+	// TCPKeepalives makes the system probe connections that are idle
+	// (c2s_tcp_keepalives).
+	TCPKeepalives bool
 	// Version is what XEP-0092 tells.
 	Version string
 	Logger  *slog.Logger
+	// Observer may be nil.
+	Observer Observer
 }

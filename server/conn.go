@@ -32,7 +32,8 @@ var longAgo = time.Unix(1, 0)
 // but for what mu guards.
 type conn struct {
 	server *Server
-	config *Config
+	config *Config // as it was when the client last sent something
+	state  State
 	raw    net.Conn  // the TCP connection
 	rw     net.Conn  // raw, or TLS on top of it
 	tls    *tls.Conn // nil while there is no TLS
@@ -40,15 +41,16 @@ type conn struct {
 	in     *xmlstream.Reader
 
 	deadline time.Time // for the login
-	host     *Host     // known from the first stream header on
+	host     *Host     // known from the first stream header on; part of config
 	unknown  string    // the host that was asked for and is not ours
 	opened   bool      // our header of the current stream is written
 	failures int       // failed attempts to log in
 	asked    time.Time // when the judge was asked last
 
-	// mu guards ending and the read deadline.
+	// mu guards what is below, and the read deadline.
 	mu     sync.Mutex
 	ending *streamError
+	name   string // of the host, for SetConfig
 }
 
 func newConn(s *Server, config *Config, nc net.Conn, direct bool) *conn {
@@ -67,6 +69,7 @@ func newConn(s *Server, config *Config, nc net.Conn, direct bool) *conn {
 			Attributes: 32,
 		}),
 		deadline: time.Now().Add(config.LoginTimeout),
+		state:    StateLogin,
 	}
 }
 
@@ -75,6 +78,8 @@ func (c *conn) remote() string { return c.raw.RemoteAddr().String() }
 // run is the life of a connection.
 func (c *conn) run(ctx context.Context) {
 	defer c.raw.Close()
+	c.server.counts[c.state].Add(1)
+	defer func() { c.server.counts[c.state].Add(-1) }()
 	c.readUntil(c.deadline)
 	_ = c.raw.SetWriteDeadline(c.deadline.Add(lastWords))
 	user, err := c.login(ctx)
@@ -100,6 +105,9 @@ func (c *conn) login(ctx context.Context) (user string, err error) {
 		restart := false
 		for !restart {
 			e, err := c.in.Next()
+			if err == nil {
+				err = c.refresh()
+			}
 			if err != nil {
 				return "", err
 			}
@@ -119,6 +127,30 @@ func (c *conn) login(ctx context.Context) (user string, err error) {
 			}
 		}
 	}
+}
+
+// refresh takes over a configuration that is newer than what the connection
+// goes by: what a reload changed holds for everything that the client sends
+// from then on. The error is hostGone.
+func (c *conn) refresh() error {
+	c.config = c.server.config.Load()
+	if c.host == nil {
+		return nil
+	}
+	host := c.config.Hosts[c.host.Name]
+	if host == nil {
+		return hostGone
+	}
+	c.host = host
+	return nil
+}
+
+// hostName returns the name of the host that the client asked for, or nothing.
+// Any goroutine may call it.
+func (c *conn) hostName() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.name
 }
 
 // end makes the connection end with e as soon as its goroutine reads the next

@@ -66,35 +66,51 @@ const (
 	textTemporary     = "Nobody can check your credentials at the moment. Try again later."
 )
 
-// log writes the attempt's line: accepted and refused at info, what nobody
-// could decide at warn.
+// log writes the attempt's line, and tells the observer: accepted and refused
+// at info, what nobody could decide at warn.
 func (a *attempt) log(fail *saslmech.Failure) {
-	verdict, level := "accepted", slog.LevelInfo
+	l := Login{
+		Time:      time.Now(),
+		Host:      a.conn.host.Name,
+		User:      cut(a.user),
+		Mechanism: cut(a.mechanism),
+		Remote:    a.conn.remote(),
+		TLS:       a.conn.tlsVersion(),
+		Verdict:   Accepted,
+	}
+	l.Duration = l.Time.Sub(a.began)
+	level := slog.LevelInfo
 	if fail != nil {
-		verdict = "refused"
+		l.Verdict, l.Condition = Refused, string(fail.Condition)
 		if fail.Condition == saslmech.TemporaryAuthFailure {
-			verdict, level = "undecided", slog.LevelWarn
+			l.Verdict, level = Undecided, slog.LevelWarn
 		}
+		if fail.Cause != nil {
+			l.Cause = fail.Cause.Error()
+		}
+	}
+	if o := a.conn.config.Observer; o != nil {
+		o.Login(l)
 	}
 	logger := a.conn.config.Logger
 	if !logger.Enabled(context.Background(), level) {
 		return
 	}
 	attrs := append(make([]slog.Attr, 0, 12),
-		slog.String("host", a.conn.host.Name),
-		slog.String("user", cut(a.user)),
-		slog.String("mechanism", cut(a.mechanism)),
-		slog.String("remote", a.conn.remote()),
-		slog.String("tls", a.conn.tlsVersion()),
-		slog.String("verdict", verdict),
+		slog.String("host", l.Host),
+		slog.String("user", l.User),
+		slog.String("mechanism", l.Mechanism),
+		slog.String("remote", l.Remote),
+		slog.String("tls", l.TLS),
+		slog.String("verdict", string(l.Verdict)),
 	)
-	if fail != nil {
-		attrs = append(attrs, slog.String("condition", string(fail.Condition)))
-		if fail.Cause != nil {
-			attrs = append(attrs, slog.String("cause", fail.Cause.Error()))
-		}
+	if l.Condition != "" {
+		attrs = append(attrs, slog.String("condition", l.Condition))
 	}
-	attrs = append(attrs, slog.Duration("duration", time.Since(a.began).Round(10*time.Microsecond)))
+	if l.Cause != "" {
+		attrs = append(attrs, slog.String("cause", l.Cause))
+	}
+	attrs = append(attrs, slog.Duration("duration", l.Duration.Round(10*time.Microsecond)))
 	logger.LogAttrs(context.Background(), level, "login", append(attrs, a.note.attrs...)...)
 }
 

@@ -359,7 +359,7 @@ func TestShutdown_racesWithEverything(t *testing.T) {
 			s := server.New(clearConfig(&accounts{passwords: map[string]string{"alice": "secret"}}, nil))
 			ln := must(net.Listen("tcp", "127.0.0.1:0"))(t)
 			served := make(chan error, 1)
-			go func() { served <- s.Serve(ln, false) }()
+			go func() { served <- s.Serve(ln, startTLS) }()
 			var all sync.WaitGroup
 			var logins atomic.Int32
 			stop := make(chan struct{})

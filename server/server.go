@@ -18,6 +18,7 @@ var ErrClosed = errors.New("server: closed")
 type Server struct {
 	config   atomic.Pointer[Config]
 	registry registry
+	counts   [states]atomic.Int64 // connections, by what they are at
 
 	// ctx ends when connections must end at once.
 	ctx    context.Context
@@ -43,10 +44,26 @@ func New(config *Config) *Server {
 	return s
 }
 
+// SetConfig replaces the configuration. When it returns, whatever clients send
+// is judged by the new one: the next stream header, the next attempt to log in,
+// the next stanza. Queries that are under way end by the old one. Sessions go
+// on, but for those of a host that is not served any more, which end with
+// host-gone.
+func (s *Server) SetConfig(config *Config) {
+	s.config.Store(config)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		if name := c.hostName(); name != "" && config.Hosts[name] == nil {
+			c.end(hostGone)
+		}
+	}
+}
+
 // Serve accepts clients on ln until ln is closed or [Server.Shutdown] is
-// called, and then returns ErrClosed or the listener's error. direct says that
-// TLS begins with the first byte. Serve closes ln.
-func (s *Server) Serve(ln net.Listener, direct bool) error {
+// called, and then returns the listener's error or ErrClosed. direct is asked
+// for each client whether TLS begins with the first byte. Serve closes ln.
+func (s *Server) Serve(ln net.Listener, direct func() bool) error {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -85,7 +102,7 @@ func (s *Server) Serve(ln net.Listener, direct bool) error {
 			continue
 		}
 		pause = 0
-		s.start(nc, direct)
+		s.start(nc, direct())
 	}
 }
 
@@ -93,6 +110,9 @@ func (s *Server) Serve(ln net.Listener, direct bool) error {
 // closed.
 func (s *Server) start(nc net.Conn, direct bool) {
 	c := newConn(s, s.config.Load(), nc, direct)
+	if tc, ok := nc.(*net.TCPConn); ok {
+		_ = tc.SetKeepAliveConfig(net.KeepAliveConfig{Enable: c.config.TCPKeepalives})
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

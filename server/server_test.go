@@ -85,10 +85,14 @@ func (a *accounts) SetPass(_ context.Context, user, _, password string) (bool, e
 	return true, nil
 }
 
+// startTLS is for ports that do not begin with TLS.
+func startTLS() bool { return false }
+
 // fixture is a server on loopback ports.
 type fixture struct {
 	t        *testing.T
 	server   *server.Server
+	config   *server.Config // the first one
 	accounts *accounts
 	client   *tls.Config
 	addr     string
@@ -122,7 +126,7 @@ func start(t *testing.T, change ...func(*server.Config)) *fixture {
 	for _, f := range change {
 		f(cfg)
 	}
-	f := &fixture{t: t, accounts: a, client: ca.ClientConfig(), server: server.New(cfg)}
+	f := &fixture{t: t, config: cfg, accounts: a, client: ca.ClientConfig(), server: server.New(cfg)}
 	var served sync.WaitGroup
 	listen := func(direct bool) string {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -132,7 +136,7 @@ func start(t *testing.T, change ...func(*server.Config)) *fixture {
 		served.Add(1)
 		go func() {
 			defer served.Done()
-			if err := f.server.Serve(ln, direct); !errors.Is(err, server.ErrClosed) {
+			if err := f.server.Serve(ln, func() bool { return direct }); !errors.Is(err, server.ErrClosed) {
 				t.Errorf("Serve: %v", err)
 			}
 		}()

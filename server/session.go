@@ -44,6 +44,7 @@ func (c *conn) session(user string) error {
 	s := &session{conn: c, user: user}
 	c.server.registry.add(s, c.asked)
 	defer c.server.registry.remove(s)
+	c.enter(StateSession)
 	if err := c.openStream(sessionFeatures); err != nil {
 		return err
 	}
@@ -51,6 +52,9 @@ func (c *conn) session(user string) error {
 		e, err := c.in.Next()
 		if why := c.endingWith(); why != nil {
 			return why
+		}
+		if err == nil {
+			err = c.refresh()
 		}
 		if err != nil {
 			return err
@@ -87,6 +91,9 @@ func (s *session) serve() error {
 		// password must not change it back.
 		if why := s.conn.endingWith(); why != nil {
 			return why
+		}
+		if err == nil {
+			err = s.conn.refresh()
 		}
 		switch {
 		case err != nil:

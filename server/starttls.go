@@ -3,6 +3,7 @@ package server
 import (
 	"crypto/tls"
 	"fmt"
+	"time"
 
 	"gatehouse.im/gatehouse/internal/xmlstream"
 )
@@ -43,9 +44,16 @@ func (c *conn) refuseTLS(why string) error {
 func (c *conn) handshake(config *tls.Config) error {
 	tc := tls.Server(c.raw, config)
 	c.opened = false
-	if err := tc.Handshake(); err != nil {
+	c.enter(StateHandshake)
+	began := time.Now()
+	err := tc.Handshake()
+	if o := c.config.Observer; o != nil {
+		o.Handshake(time.Since(began), err)
+	}
+	if err != nil {
 		return &handshakeError{err}
 	}
+	c.enter(StateLogin)
 	c.tls, c.rw = tc, tc
 	c.in.Reset(tc)
 	return nil

@@ -25,12 +25,10 @@ func (c *conn) openStream(features func([]byte) []byte) error {
 		// What we write uses the prefix, and mellium reads by it.
 		return &streamError{condition: "bad-namespace-prefix", text: "The prefix 'stream' is for streams"}
 	}
-	host, err := c.hostOf(h)
-	if err != nil {
+	if err := c.setHost(h); err != nil {
 		return err
 	}
-	c.host = host
-	b := appendHeader(make([]byte, 0, 512), host.Name, h.Get("from"))
+	b := appendHeader(make([]byte, 0, 512), c.host.Name, h.Get("from"))
 	b = append(b, "<stream:features>"...)
 	b = features(b)
 	b = append(b, "</stream:features>"...)
@@ -38,10 +36,10 @@ func (c *conn) openStream(features func([]byte) []byte) error {
 	return c.write(b)
 }
 
-// hostOf finds the host that the header is addressed to. Once a stream has
+// setHost finds the host that the header is addressed to. Once a stream has
 // begun, the streams that follow on the connection must be for the same host:
 // TLS and login were made for that one.
-func (c *conn) hostOf(h *xmlstream.Header) (*Host, error) {
+func (c *conn) setHost(h *xmlstream.Header) error {
 	to, found := "", false
 	for _, a := range h.Attr {
 		if a.Name.Space == "" && a.Name.Local == "to" {
@@ -49,19 +47,29 @@ func (c *conn) hostOf(h *xmlstream.Header) (*Host, error) {
 		}
 	}
 	if !found {
-		return nil, &streamError{condition: "improper-addressing", text: "The stream header has no 'to'"}
+		return &streamError{condition: "improper-addressing", text: "The stream header has no 'to'"}
 	}
 	name, err := saslmech.Nameprep(to)
+	if c.host != nil {
+		if err != nil || name != c.host.Name {
+			return &streamError{condition: "not-authorized", text: "The host changed between two streams of one connection"}
+		}
+		return c.refresh()
+	}
+	// The name is there for SetConfig before the host is looked up: if it is
+	// removed in this moment, one of the two sees it.
+	c.mu.Lock()
+	c.name = name
+	c.mu.Unlock()
+	c.config = c.server.config.Load()
 	host := c.config.Hosts[name]
-	switch {
-	case c.host != nil && c.host != host:
-		return nil, &streamError{condition: "not-authorized", text: "The host changed between two streams of one connection"}
-	case err != nil || host == nil:
+	if err != nil || host == nil {
 		// RFC 6120 §4.9.1.2: the header says whom the client wanted.
 		c.unknown = to
-		return nil, &streamError{condition: "host-unknown", text: "This server does not serve that host"}
+		return &streamError{condition: "host-unknown", text: "This server does not serve that host"}
 	}
-	return host, nil
+	c.host = host
+	return nil
 }
 
 // appendHeader appends our stream header. from is the host's name, empty where

@@ -27,6 +27,7 @@ func (e *streamError) Error() string {
 
 var (
 	systemShutdown = &streamError{condition: "system-shutdown", text: "The server is being shut down"}
+	hostGone       = &streamError{condition: "host-gone", text: "This server does not serve that host any more"}
 	replaced       = &streamError{condition: "conflict", text: "Replaced by new connection"}
 	passwordReset  = &streamError{condition: "reset", text: "Password changed"}
 )

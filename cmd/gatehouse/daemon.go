@@ -78,7 +78,7 @@ func startDaemon(ctx context.Context, configPath string, opts daemonOptions) (*d
 		d.serving.Add(1)
 		go func() {
 			defer d.serving.Done()
-			if err := d.server.Serve(l, l.direct); !errors.Is(err, server.ErrClosed) {
+			if err := d.server.Serve(l, func() bool { return l.direct }); !errors.Is(err, server.ErrClosed) {
 				d.logger.Error("a client port is lost", "address", l.Addr().String(), "cause", err)
 			}
 		}()
