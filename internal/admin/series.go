@@ -1,0 +1,67 @@
+package admin
+
+import (
+	"maps"
+	"sync/atomic"
+)
+
+// login returns the series of a host and a mechanism, and makes them at the first call.
+func (m *Metrics) login(host, mechanism string) *loginSeries {
+	key := loginKey{host, mechanism}
+	if s := (*m.loginSeries.Load())[key]; s != nil {
+		return s
+	}
+	return insert(m, &m.loginSeries, key, func() *loginSeries {
+		host := clean(host, maxCause)
+		s := &loginSeries{duration: m.loginDuration.WithLabelValues(host, mechanism)}
+		for i, word := range verdicts {
+			s.outcomes[i] = m.logins.WithLabelValues(host, mechanism, word)
+		}
+		return s
+	})
+}
+
+// query returns the series of a host's script, and makes them at the first call.
+func (m *Metrics) query(host string) *querySeries {
+	if s := (*m.querySeries.Load())[host]; s != nil {
+		return s
+	}
+	return insert(m, &m.querySeries, host, func() *querySeries {
+		host := clean(host, maxCause)
+		return &querySeries{
+			answered: m.queries.WithLabelValues(host, "answered"),
+			failed:   m.queries.WithLabelValues(host, "failed"),
+			queue:    m.queueDuration.WithLabelValues(host),
+			script:   m.scriptTime.WithLabelValues(host),
+		}
+	})
+}
+
+// insert puts a copy of a map with one entry more in the place of the map. Readers need no lock, and the maps grow only
+// when a host logs somebody in for the first time.
+func insert[K comparable, S any](m *Metrics, at *atomic.Pointer[map[K]*S], key K, make func() *S) *S {
+	m.grow.Lock()
+	defer m.grow.Unlock()
+	old := *at.Load()
+	if s := old[key]; s != nil {
+		return s
+	}
+	grown := maps.Clone(old)
+	s := make()
+	grown[key] = s
+	at.Store(&grown)
+	return s
+}
+
+// expect makes the series of what the daemon serves, so that they begin at zero: Prometheus cannot see the increase to
+// the first value of a series.
+func (m *Metrics) expect(hosts []Host) {
+	for _, h := range hosts {
+		for _, name := range h.Mechanisms {
+			m.login(h.Name, mechanism(name))
+		}
+		if h.Pool != nil {
+			m.query(h.Name)
+		}
+	}
+}
