@@ -27,8 +27,18 @@ type Config struct {
 	CertificatesDir string
 	// SelfSigned says that a host without a certificate gets one that gatehouse signs itself (gatehouse_self_signed).
 	SelfSigned bool
-	// LogLevel is the lowest level that the `log` option names; info by default.
+	// Log says where log lines go (gatehouse_log, else log); never empty. Standard error at info by default, at debug with
+	// debug = true.
+	Log []LogSink
+	// LogLevel is the lowest level that any of Log takes.
 	LogLevel slog.Level
+	// LogFormat is one of the LogFormat constants, or empty: whatever suits standard error (gatehouse_log_format).
+	LogFormat string
+
+	// Admin are the addresses of the metrics and the status page (gatehouse_admin); none by default.
+	Admin []AdminAddr
+	// ShutdownTimeout is how long the end of the daemon may take (gatehouse_shutdown_timeout, 10 s).
+	ShutdownTimeout time.Duration
 
 	// Listeners are the client ports, in the order of the options; never empty, and no address occurs twice.
 	Listeners []Listener

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"log/slog"
 	"math"
 	"net"
 	"net/netip"
@@ -149,62 +148,4 @@ func (s section) period(name string, otherwise time.Duration) time.Duration {
 		}
 	}
 	return s.seconds(name, otherwise)
-}
-
-var levels = map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
-
-// logLevel returns the lowest level that anything in `log` asks for, as core/loggingmanager.lua reads it.
-func (s section) logLevel() slog.Level {
-	otherwise := slog.LevelInfo
-	if s.bool("debug", false) {
-		otherwise = slog.LevelDebug
-	}
-	o, ok := s.lookup("log")
-	if !ok {
-		return otherwise
-	}
-	if o.Value.Kind == luaconf.String {
-		if level, ok := levels[o.Value.Str]; ok {
-			return level
-		}
-		return sinkLevel(o.Value, otherwise)
-	}
-	if o.Value.Kind != luaconf.Table {
-		s.problem("log", "want a string or a table, got %s", describe("log", o.Value))
-		return otherwise
-	}
-	lowest, found := slog.LevelError, false
-	for name := range o.Value.Map {
-		if level, ok := levels[name]; ok {
-			lowest, found = min(lowest, level), true
-		}
-	}
-	for _, sink := range o.Value.List {
-		lowest, found = min(lowest, sinkLevel(sink, otherwise)), true
-	}
-	if !found {
-		return otherwise
-	}
-	return lowest
-}
-
-// sinkLevel is the level of one sink: everything for "*name", what `levels` says for a table.
-func sinkLevel(v luaconf.Value, otherwise slog.Level) slog.Level {
-	if v.Kind == luaconf.String && strings.HasPrefix(v.Str, "*") {
-		return slog.LevelDebug
-	}
-	criteria, ok := v.Map["levels"]
-	if !ok {
-		return otherwise
-	}
-	lowest, found := slog.LevelError, false
-	for _, name := range append([]luaconf.Value{criteria, criteria.Map["min"]}, criteria.List...) {
-		if level, ok := levels[name.Str]; ok {
-			lowest, found = min(lowest, level), true
-		}
-	}
-	if !found {
-		return otherwise
-	}
-	return lowest
 }

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -60,25 +59,5 @@ func TestLoad_loginTimeout(t *testing.T) {
 		if _, _, problems := load(t, "c2s_timeout = "+value+"\n"+external); !strings.Contains(problems, "want a") {
 			t.Errorf("%s: problems %q", value, problems)
 		}
-	}
-}
-
-func TestLoad_logLevel(t *testing.T) {
-	for value, want := range map[string]slog.Level{
-		"nil": slog.LevelInfo, "'debug'": slog.LevelDebug, "'*syslog'": slog.LevelDebug, "'prosody.log'": slog.LevelInfo,
-		"{ info = 'a', error = 'b' }": slog.LevelInfo, "{ warn = 'a' }": slog.LevelWarn, "{ error = 'a', '*console' }": slog.LevelDebug,
-		"{ { levels = { min = 'warn' }, to = 'console' } }": slog.LevelWarn, "{ { levels = { 'error' }, to = 'file' } }": slog.LevelError,
-		"{ { levels = 'debug', to = 'file' } }": slog.LevelDebug, "{}": slog.LevelInfo, "{ { to = 'console' } }": slog.LevelInfo,
-	} {
-		c, _, problems := load(t, "log = "+value+"\n"+external)
-		if problems != "" || c.LogLevel != want {
-			t.Errorf("%s: %s, want %v, got %v", value, problems, want, c.LogLevel)
-		}
-	}
-	if c, _, problems := load(t, "debug = true\n"+external); problems != "" || c.LogLevel != slog.LevelDebug {
-		t.Error("debug = true:", problems)
-	}
-	if _, _, problems := load(t, "log = 5\n"+external); problems != "prosody.cfg.lua:1: log: want a string or a table, got 5" {
-		t.Errorf("log = 5: %s", problems)
 	}
 }

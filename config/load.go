@@ -68,7 +68,13 @@ func (l *loader) global(c *Config) {
 	c.SelfSigned = s.bool("gatehouse_self_signed", false)
 	c.DataDir = l.dataDir(s)
 	c.CertificatesDir = l.certDir()
-	c.LogLevel = s.logLevel()
+	c.Log = s.logSinks(c.DataDir)
+	c.LogLevel = lowestLevel(c.Log)
+	if name := "gatehouse_log_format"; s.has(name) {
+		c.LogFormat = s.enum(name, "", LogFormatText, LogFormatJSON, LogFormatJournald)
+	}
+	c.Admin = s.admin()
+	c.ShutdownTimeout = s.seconds("gatehouse_shutdown_timeout", 10*time.Second)
 	c.Listeners = l.listeners(s)
 	c.LoginTimeout = s.period("c2s_timeout", 30*time.Second)
 	c.UnauthedStanzaLimit = s.limit("c2s_unauthed_stanza_size_limit", 10000, 1000, 64<<10)

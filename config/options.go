@@ -67,8 +67,12 @@ var Options = []OptionInfo{
 	{"certificates", "string", `"certs"`, "The directory where certificates are looked for.", true},
 	{"certificate", "string", "", "A certificate file, or a directory to look for one in, instead of certificates.", false},
 
-	{"log", "string or table", "", "Only the lowest level that it names is used; gatehouse logs to standard error.", true},
-	{"debug", "boolean", "false", "Log at level debug.", true},
+	{"log", "string or table", "", `Where log lines go, as in Prosody: a file name, "*console" (standard error) or "*syslog"; or a table of such by level, { info = "/var/log/x.log", error = "*syslog" }, or of sinks, { { to = "file", filename = "...", levels = { min = "warn" } } }. Relative file names are relative to gatehouse_data_dir, for Prosody to its own data directory. Standard error from level info up without it. Sinks that gatehouse does not know are left to Prosody.`, true},
+	{"gatehouse_log", "string or table", "", "The same for gatehouse alone; it goes before log.", true},
+	{"gatehouse_log_format", "string", "", `"text", "json" or "journald" (fields of the journal). Without it: text on a terminal and in files, journald where standard error is the journal, JSON elsewhere.`, true},
+	{"debug", "boolean", "false", "Log at level debug where log does not name a level.", true},
+	{"gatehouse_admin", "string or list", "", `Where metrics and the status page are served: a loopback address with a port ("127.0.0.1:5280"), or the path of a socket, relative to the config file. Nowhere without it.`, true},
+	{"gatehouse_shutdown_timeout", "number of seconds", "10", "How long the end of the daemon may take, for clients and queries in flight.", true},
 	{"gatehouse_data_dir", "string", "", "Where tokens that were used and gatehouse's own certificates are kept. Relative to the config file; $STATE_DIRECTORY, else /var/lib/gatehouse for root, else ~/.local/state/gatehouse.", true},
 	{"gatehouse_self_signed", "boolean", "false", "A host without a certificate gets one that gatehouse makes.", true},
 }
@@ -110,9 +114,10 @@ func (l *loader) checkNames() {
 	}
 }
 
-// didYouMean returns ", did you mean ...?" for the nearest option within a third of the name, or nothing.
+// didYouMean returns ", did you mean ...?" for the nearest option within a third of the name, or nothing. The prefix that
+// many share does not count.
 func didYouMean(name string) string {
-	best, distance := "", len(name)/3+1
+	best, distance := "", len(strings.TrimPrefix(name, "gatehouse_"))/3+1
 	for _, o := range Options {
 		if d := editDistance(name, o.Name); d < distance {
 			best, distance = o.Name, d
