@@ -1,0 +1,65 @@
+package logging
+
+import (
+	"errors"
+	"net"
+	"os"
+	"time"
+)
+
+// A socket sends datagrams to a log daemon of this machine. Like a descriptor it waits for one that hangs only once,
+// which the libraries for syslog and the journal do not promise.
+type socket struct {
+	path  string
+	conn  *net.UnixConn // nil if it has to be opened again
+	stuck bool
+}
+
+func openSocket(path string) (*socket, error) {
+	s := &socket{path: path}
+	return s, s.dial()
+}
+
+func (s *socket) dial() (err error) {
+	s.conn, err = net.DialUnix("unixgram", nil, &net.UnixAddr{Name: s.path, Net: "unixgram"})
+	if err != nil {
+		s.conn = nil
+	}
+	return err
+}
+
+// write sends a datagram. The daemon may have been restarted since the last one, so it is looked for once more.
+func (s *socket) write(datagram []byte) error {
+	fresh := s.conn == nil
+	for {
+		if s.conn == nil {
+			if err := s.dial(); err != nil {
+				return err
+			}
+		}
+		wait := patience
+		if s.stuck {
+			wait = time.Millisecond
+		}
+		_ = s.conn.SetWriteDeadline(time.Now().Add(wait))
+		_, err := s.conn.Write(datagram)
+		s.stuck = errors.Is(err, os.ErrDeadlineExceeded)
+		if err == nil || s.stuck {
+			return err
+		}
+		_ = s.close()
+		if fresh {
+			return err
+		}
+		fresh = true
+	}
+}
+
+func (s *socket) close() error {
+	if s.conn == nil {
+		return nil
+	}
+	err := s.conn.Close()
+	s.conn = nil
+	return err
+}
