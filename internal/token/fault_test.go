@@ -59,6 +59,9 @@ func TestReplay_fullDisk(t *testing.T) {
 			t.Errorf("%v, %v, want EFBIG and the path", ok, err)
 		}
 	}
+	if n, err := r.State(); n != 1 || !errors.Is(err, syscall.EFBIG) {
+		t.Errorf("State: %d, %v, want 1 token and EFBIG", n, err)
+	}
 	use(t, r, testID(0), testTime.Add(time.Minute), testTime, false) // known without the disk
 	if _, err := OpenReplay(filepath.Join(filepath.Dir(path), "other.db")); !errors.Is(err, syscall.EFBIG) {
 		t.Errorf("%v, want EFBIG", err)

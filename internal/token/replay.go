@@ -36,6 +36,7 @@ type Replay struct {
 	next   *commit // is being filled; nil if there is nothing to write
 	closed bool
 	broken error // why nothing can be remembered ever again
+	failed error // of the last commit
 }
 
 // A commit is a set of used tokens that are written together.
@@ -147,6 +148,7 @@ func (r *Replay) run() {
 func (r *Replay) finish(c *commit, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.failed = err
 	if err != nil {
 		for expiry, ids := range c.ids {
 			for _, id := range ids {
@@ -160,6 +162,17 @@ func (r *Replay) finish(c *commit, err error) {
 	c.ids = nil
 	c.err = err
 	close(c.done)
+}
+
+// State returns how many tokens are remembered, and why the last that was used
+// could not be; nil if it could.
+func (r *Replay) State() (entries int, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.failed != nil {
+		err = fmt.Errorf("%s: %w", r.journal.path, r.failed)
+	}
+	return r.used.count, err
 }
 
 // Close writes what is waiting, ends the goroutine and closes the file. Use

@@ -393,3 +393,14 @@ func TestReplay_fileCutWhileInUse(t *testing.T) {
 	}
 	closeReplay(t, r)
 }
+
+func TestReplay_state(t *testing.T) {
+	r := openReplay(t, filepath.Join(t.TempDir(), "replay.db"))
+	for i := range 3 {
+		use(t, r, testID(i), testTime.Add(time.Minute), testTime, true)
+	}
+	if n, err := r.State(); n != 3 || err != nil {
+		t.Errorf("%d, %v, want 3 tokens", n, err)
+	}
+	closeReplay(t, r)
+}
