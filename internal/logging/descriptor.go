@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 )
 
 // patience is how long a line may wait for a reader who does not read. After that nobody waits for the same reader
@@ -20,16 +21,24 @@ var errStuck = errors.New("nobody reads it")
 // standard error that has been closed at the other end kills the program, and one to a pipe that is full never ends.
 type descriptor struct {
 	fd int
-	// waits: it is a pipe, a terminal or a socket, and may take nothing for ever. A disk may be full, but never that.
+	// waits: it is a pipe, a terminal or a socket, and may take nothing for as long as its reader likes.
 	waits bool
 	stuck bool // the last line waited for too long
 	torn  bool // the last line is there in part, without its end
 }
 
 func newDescriptor(fd int) *descriptor {
+	d := &descriptor{fd: fd}
 	var st unix.Stat_t
-	err := unix.Fstat(fd, &st)
-	return &descriptor{fd: fd, waits: err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG}
+	if unix.Fstat(fd, &st) == nil {
+		switch st.Mode & unix.S_IFMT {
+		case unix.S_IFIFO, unix.S_IFSOCK:
+			d.waits = true
+		case unix.S_IFCHR:
+			d.waits = term.IsTerminal(fd)
+		}
+	}
+	return d
 }
 
 // openFile opens a log file for appending, and makes it if there is none. A pipe that nobody reads is an error.

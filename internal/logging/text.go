@@ -100,8 +100,8 @@ func appendValue(b []byte, v slog.Value) []byte {
 		return appendText(b, v.String())
 	case slog.KindInt64:
 		return strconv.AppendInt(b, v.Int64(), 10)
-	case slog.KindTime:
-		return v.Time().AppendFormat(b, timeLayout)
+	case slog.KindDuration:
+		return append(b, v.Duration().Round(time.Microsecond).String()...)
 	}
 	return appendText(b, valueString(v))
 }
