@@ -3,6 +3,7 @@ package luaconf
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -31,6 +32,8 @@ type evaluator struct {
 	globals *lua.LTable // Lua's own _G, which Prosody's calls Lua as well
 
 	files    []string
+	infos    map[string]os.FileInfo
+	globs    []Glob
 	source   int // bytes of Lua source read
 	count    sourceCount
 	nest     int
@@ -54,7 +57,7 @@ type optionState struct {
 }
 
 // Eval runs the config file at path and returns what it holds. The values are plain data and belong to the caller.
-// Any error is an *Error; the Result then holds what was read up to there, so that Files can be watched.
+// Any error is an *Error; the Result then holds what was read up to there, so that Files and Globs can be watched.
 //
 // Eval takes at most about two seconds and 64 MiB, whatever the file does, and blocks for no other reason than the file
 // system. The environment variables that the config asks for are those of the process.
@@ -69,14 +72,17 @@ func eval(path string, b *budget) (*Result, error) {
 	}
 	e := newEvaluator(b)
 	defer e.L.Close()
-	if failed := e.run(path); failed != nil {
-		return &Result{Files: e.files, Warnings: e.warnings}, failed
+	var hosts []*Host
+	failed := e.run(path)
+	if failed == nil {
+		hosts, failed = e.convert()
 	}
-	hosts, failed := e.convert()
+	r := &Result{Files: e.files, Infos: e.infos, Globs: e.globs, Warnings: e.warnings}
 	if failed != nil {
-		return &Result{Files: e.files, Warnings: e.warnings}, failed
+		return r, failed
 	}
-	return &Result{Hosts: hosts, Files: e.files, Warnings: e.warnings}, nil
+	r.Hosts = hosts
+	return r, nil
 }
 
 func newEvaluator(b *budget) *evaluator {
@@ -88,6 +94,7 @@ func newEvaluator(b *budget) *evaluator {
 			RegistryMaxSize: maxRegistry,
 		}),
 		budget: b,
+		infos:  make(map[string]os.FileInfo),
 		byName: make(map[string]*hostState),
 	}
 	e.globals = e.L.G.Global

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 
@@ -55,6 +54,19 @@ func (e *evaluator) noteFile(path string) {
 		}
 	}
 	e.files = append(e.files, path)
+	if info, err := os.Stat(path); err == nil {
+		e.infos[path] = info
+	}
+}
+
+// noteGlob notes the wildcards of an Include and what they stand for.
+func (e *evaluator) noteGlob(pattern string, names []string) {
+	for _, known := range e.globs {
+		if known.Pattern == pattern {
+			return
+		}
+	}
+	e.globs = append(e.globs, Glob{pattern, names})
 }
 
 // plainError is "path: what the system says", as in C and in Lua.
@@ -84,16 +96,23 @@ func (f *configFile) include(L *lua.LState) int {
 	}
 	// Wildcards stand for files of one directory only. Prosody takes them in the order of the directory; sorted is
 	// the order that people expect, and the same everywhere.
-	dir, glob := filepath.Split(f.resolve(name))
+	path := f.resolve(name)
+	dir, glob := filepath.Split(path)
 	entries, err := os.ReadDir(dir)
+	var names []string
+	for _, entry := range entries {
+		if Match(glob, entry.Name()) {
+			names = append(names, entry.Name())
+		}
+	}
+	if abs, err := filepath.Abs(path); err == nil {
+		f.e.noteGlob(abs, names)
+	}
 	if err != nil {
 		L.RaiseError("%s", plainError(dir, err).Error())
 	}
-	pattern := globPattern(glob)
-	for _, entry := range entries {
-		if !strings.HasPrefix(entry.Name(), ".") && pattern.MatchString(entry.Name()) {
-			f.includeFile(L, filepath.Join(dir, entry.Name()))
-		}
+	for _, name := range names {
+		f.includeFile(L, filepath.Join(dir, name))
 	}
 	return 0
 }
@@ -104,22 +123,6 @@ func (f *configFile) includeFile(L *lua.LState, path string) {
 		L.RaiseError("Error loading included %s", plainError(path, err).Error())
 	}
 	f.e.runConfig(L, path)
-}
-
-// globPattern is glob_to_pattern of Prosody's util.paths: '*' and '?' are special, and nothing else.
-func globPattern(glob string) *regexp.Regexp {
-	var b strings.Builder
-	for _, part := range glob {
-		switch part {
-		case '*':
-			b.WriteString(".*")
-		case '?':
-			b.WriteString(".")
-		default:
-			b.WriteString(regexp.QuoteMeta(string(part)))
-		}
-	}
-	return regexp.MustCompile("^(?s:" + b.String() + ")$")
 }
 
 // runScript runs a file with Lua's own globals: what it assigns is no option.

@@ -189,6 +189,45 @@ func TestEval_files(t *testing.T) {
 	}
 }
 
+// TestEval_globs: wildcards are told also when they stand for nothing, and when the directory is missing.
+func TestEval_globs(t *testing.T) {
+	path := writeConfig(t, `Include "conf.d/*.lua" Include "conf.d/?.txt" Include "conf.d/*.lua" Include "none/*"`,
+		"conf.d/b.lua", "x = 1", "conf.d/a.lua", "", "conf.d/.c.lua", "error()", "conf.d/[.lua", "", "conf.d/cc.txt", "error()")
+	r, err := Eval(path)
+	if err == nil {
+		t.Fatal("no error")
+	}
+	var got strings.Builder
+	for _, g := range r.Globs {
+		fmt.Fprintf(&got, "%s: %s\n", strings.TrimPrefix(g.Pattern, filepath.Dir(path)+"/"), strings.Join(g.Names, " "))
+	}
+	if want := "conf.d/*.lua: [.lua a.lua b.lua\nconf.d/?.txt: \nnone/*: \n"; got.String() != want {
+		t.Errorf("globs:\n%swant\n%s", got.String(), want)
+	}
+	if len(r.Files) != 4 || r.Infos[r.Files[3]] == nil || r.Infos[r.Files[3]].Size() != 5 {
+		t.Errorf("files %v, infos %v", r.Files, r.Infos)
+	}
+}
+
+func TestMatch(t *testing.T) {
+	for pattern, names := range map[string]string{
+		"*.lua":  "a.lua -.a.lua -a.lua~ a.b.lua -lua",
+		"?":      "a ü -ab -. -",
+		"[a]*":   "[a] [a]b -a",
+		`a\*`:    `a\ a\b -a* -ab`,
+		"*":      "a a.b -.a",
+		".*":     "-.a -a",
+		"a*b*c?": "abcd aXbYcZ -abc",
+	} {
+		for name := range strings.FieldsSeq(names) {
+			bare, no := strings.CutPrefix(name, "-")
+			if Match(pattern, bare) == no {
+				t.Errorf("%q and %q: %v", pattern, bare, no)
+			}
+		}
+	}
+}
+
 func TestEval_credential(t *testing.T) {
 	path := writeConfig(t, `x = Credential "db"`, "creds/db", "hunter2\n")
 	t.Setenv("CREDENTIALS_DIRECTORY", filepath.Join(filepath.Dir(path), "creds"))

@@ -2,7 +2,10 @@ package luaconf
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"sort"
+	"strings"
 )
 
 // Pos is a line of a config file. The zero Pos means "not set in any file".
@@ -95,8 +98,30 @@ type Result struct {
 	// Hosts begins with the global section "*"; the others follow in the order in which they were first declared.
 	Hosts []*Host
 	// Files are all the files that were read, or looked for in vain, in the order in which they were opened.
-	Files    []string
+	Files []string
+	// Infos holds what the system said of each of Files just before it was opened; nothing where it did not say anything.
+	Infos map[string]os.FileInfo
+	// Globs are the wildcards of Include, also when nothing matched, in the order in which they were met.
+	Globs    []Glob
 	Warnings []Message
+}
+
+// Glob is an Include with wildcards: '*' and '?' in the last part of the path, which do not stand for a dot at its
+// beginning.
+type Glob struct {
+	Pattern string   // an absolute path
+	Names   []string // what matched in its directory, sorted
+}
+
+// Match says whether a wildcard pattern (the last part of a Glob's) stands for a file name, as glob_to_pattern of Prosody's
+// util.paths has it: '*' and '?' are special, and nothing else. A name that begins with a dot is never meant.
+func Match(pattern, name string) bool {
+	if strings.HasPrefix(name, ".") {
+		return false
+	}
+	escaped := strings.NewReplacer(`\`, `\\`, `[`, `\[`).Replace(pattern)
+	ok, err := filepath.Match(escaped, name)
+	return ok && err == nil
 }
 
 // Host returns the section of this prepared name, or nil.
