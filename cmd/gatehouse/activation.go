@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -93,15 +92,15 @@ func socketOption(f *os.File, level, option int) (value int, err error) {
 	return value, errors.Join(failed, err)
 }
 
-// take returns a listener on the socket that is bound to an address, or nil if
-// there is none. The network is "tcp4", "tcp6" or "unix"; the address is
+// take returns a listener on the socket that is bound to an address, if there is
+// one. The network is "tcp4", "tcp6" or "unix"; the address is
 // IP:port, :port for the wildcard of the family, or a path. A wildcard socket
 // of both families (systemd's `ListenStream=5222`) serves either, with a
 // listener for each, and each gets some of the clients of both.
 //
 // The caller closes the listener; the socket itself stays open, and so does the
 // path of a Unix socket, which belongs to the socket unit.
-func (all inheritedSockets) take(network, addr string) net.Listener {
+func (all inheritedSockets) take(network, addr string) (net.Listener, bool) {
 	for i := range all {
 		s := &all[i]
 		if !s.serves(network, addr) {
@@ -109,10 +108,10 @@ func (all inheritedSockets) take(network, addr string) net.Listener {
 		}
 		if ln, err := net.FileListener(s.file); err == nil {
 			s.taken = true
-			return ln
+			return ln, true
 		}
 	}
-	return nil
+	return nil, false
 }
 
 func (s *inheritedSocket) serves(network, addr string) bool {
@@ -137,13 +136,15 @@ func parseListenAddr(network, addr string) (netip.AddrPort, bool) {
 	return at, err == nil
 }
 
-// reportUnused warns of the sockets that nobody took: clients that come there
-// wait for an answer that nobody gives.
-func (all inheritedSockets) reportUnused(logger *slog.Logger) {
+// closeRest closes the sockets that nobody took, and warns of them: the manager
+// lets clients in there who wait for an answer that nobody gives.
+func (all inheritedSockets) closeRest(logger *slog.Logger) {
 	for _, s := range all {
-		if !s.taken {
-			logger.Warn("systemd passed a socket that the config does not ask for; nobody answers there",
-				"address", fmt.Sprint(s.addr), "socket", s.file.Name())
+		if s.taken {
+			continue
 		}
+		logger.Warn("systemd passed a socket that the config does not ask for; nobody answers there",
+			"address", s.addr.String(), "socket", s.file.Name())
+		_ = s.file.Close()
 	}
 }

@@ -77,16 +77,16 @@ func TestInheritedSockets_take(t *testing.T) {
 		{"unix", path + "2", nil},
 		{"unix", "", nil},
 	} {
-		got := sockets.take(tt.network, tt.addr)
+		got, ok := sockets.take(tt.network, tt.addr)
 		switch {
-		case got == nil && tt.want != nil:
+		case !ok && tt.want != nil:
 			t.Errorf("take(%s, %s) = nothing, want %v", tt.network, tt.addr, tt.want.Addr())
-		case got != nil && tt.want == nil:
+		case ok && tt.want == nil:
 			t.Errorf("take(%s, %s) = %v, want nothing", tt.network, tt.addr, got.Addr())
-		case got != nil && got.Addr().String() != tt.want.Addr().String():
+		case ok && got.Addr().String() != tt.want.Addr().String():
 			t.Errorf("take(%s, %s) = %v, want %v", tt.network, tt.addr, got.Addr(), tt.want.Addr())
 		}
-		if got != nil {
+		if ok {
 			got.Close()
 		}
 	}
@@ -96,8 +96,8 @@ func TestInheritedSockets_takenAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "admin.sock")
 	sockets := passSockets(t, listen(t, "unix", path))
 	for range 2 { // as when a reload closes a port and another wants it back
-		ln := sockets.take("unix", path)
-		if ln == nil {
+		ln, ok := sockets.take("unix", path)
+		if !ok {
 			t.Fatal("the socket is lost")
 		}
 		accepted := make(chan error, 1)
@@ -120,14 +120,29 @@ func TestInheritedSockets_takenAgain(t *testing.T) {
 	}
 }
 
-func TestInheritedSockets_unusedAreReported(t *testing.T) {
+func TestInheritedSockets_closeRest(t *testing.T) {
 	used, unused := listen(t, "tcp4", "127.0.0.1:0"), listen(t, "tcp4", "127.0.0.1:0")
 	sockets := passSockets(t, used, unused)
-	sockets.take("tcp4", used.Addr().String()).Close()
+	take := func(addr string) bool {
+		ln, ok := sockets.take("tcp4", addr)
+		if ok {
+			ln.Close()
+		}
+		return ok
+	}
+	if !take(used.Addr().String()) {
+		t.Fatal("the socket is lost")
+	}
 	var log bytes.Buffer
-	sockets.reportUnused(slog.New(slog.NewTextHandler(&log, nil)))
+	sockets.closeRest(slog.New(slog.NewTextHandler(&log, nil)))
 	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, unused.Addr().String()) {
 		t.Errorf("log = %q, want one line about %v", got, unused.Addr())
+	}
+	if take(unused.Addr().String()) {
+		t.Error("a closed socket can be taken")
+	}
+	if !take(used.Addr().String()) {
+		t.Error("the socket in use is lost")
 	}
 }
 
