@@ -35,7 +35,7 @@ func (l *loader) findCertificates(s section) []Certificate {
 		var certs []Certificate
 		var failed []error
 		for _, f := range candidates {
-			c, err := loadCertificate(f)
+			c, err := l.certificate(f)
 			if err != nil {
 				failed = append(failed, err)
 				continue
@@ -66,6 +66,7 @@ func (l *loader) certsByFile(s section, name string) []certFile {
 	base := l.certDir()
 	if s.has("certificate") {
 		base = l.resolve(s.string("certificate", base))
+		l.sources.file(base)
 		if info, err := os.Stat(base); err != nil {
 			s.problem("certificate", "%s: %v", base, unwrapPath(err))
 			return nil
@@ -83,6 +84,10 @@ func (l *loader) certsByFile(s section, name string) []certFile {
 		{name + ".pem", name + ".pem"},
 	} {
 		f := certFile{filepath.Join(base, try.cert), filepath.Join(base, try.key)}
+		if base != l.certDir() { // whose files are among the sources by patterns
+			l.sources.file(f.cert)
+			l.sources.file(f.key)
+		}
 		if isFile(f.cert) && isFile(f.key) {
 			found = append(found, f)
 		}
@@ -108,6 +113,7 @@ func matchingKey(cert string) string {
 // a key beside them, valid today.
 func (l *loader) indexDir(dir string, index certIndex, depth int, files *int) {
 	entries, err := os.ReadDir(dir)
+	l.sources.pattern(filepath.Join(dir, "*"), matchingOf(entries, "*"))
 	if err != nil {
 		s := section{l, "*"}
 		if s.has("certificates") && depth == maxCertDepth {
@@ -118,7 +124,10 @@ func (l *loader) indexDir(dir string, index certIndex, depth int, files *int) {
 	for _, entry := range entries {
 		path := filepath.Join(dir, entry.Name())
 		info, err := os.Stat(path) // follows links: certbot's live directory is made of them
-		if *files++; err != nil || *files > maxCertFiles {
+		if *files++; *files > maxCertFiles {
+			continue
+		}
+		if l.sources.match(path, info); err != nil {
 			continue
 		}
 		switch {

@@ -152,7 +152,7 @@ func (l *loader) namedCertificates(s section, t tlsTable, problem func(option, f
 			problem(n.option, "certificate and key must both be there, as strings with the path of a file")
 			continue
 		}
-		c, err := loadCertificate(certFile{l.resolve(n.cert.Str), l.resolve(n.key.Str)})
+		c, err := l.certificate(certFile{l.resolve(n.cert.Str), l.resolve(n.key.Str)})
 		if err != nil {
 			problem(n.option, "%v", err)
 			continue
@@ -161,6 +161,13 @@ func (l *loader) namedCertificates(s section, t tlsTable, problem func(option, f
 		certs = append(certs, c)
 	}
 	return bestCertificates(certs), len(list) > 0
+}
+
+// certificate notes the two files and loads them.
+func (l *loader) certificate(f certFile) (Certificate, error) {
+	l.sources.file(f.cert)
+	l.sources.file(f.key)
+	return loadCertificate(f)
 }
 
 // loadCertificate reads a certificate chain and its key.

@@ -45,6 +45,12 @@ func (s section) command() []string {
 		}
 	}
 	s.checkScript(words[0])
+	for _, word := range words[1:] {
+		// A script that an interpreter is given; a relative path starts in the config's directory, where it will run.
+		if path := s.resolve(word); isFile(path) {
+			s.sources.file(path)
+		}
+	}
 	return words
 }
 
@@ -87,12 +93,14 @@ func (s section) program(name string) (string, error) {
 	path := name
 	if !strings.Contains(name, "/") {
 		if found, err := exec.LookPath(name); err == nil && filepath.IsAbs(found) {
+			s.sources.file(found)
 			return found, nil
 		}
 	}
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(s.dir, path)
 	}
+	s.sources.file(path)
 	info, err := os.Stat(path)
 	switch {
 	case err != nil && !strings.Contains(name, "/"):

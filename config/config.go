@@ -19,6 +19,8 @@ type Config struct {
 	// Files are the absolute paths of everything that was read for the settings, Path first: included files, scripts,
 	// files read by FileLine and its kin. Certificates and keys are not among them.
 	Files []string
+	// Sources are what to watch for a newer config: Files, and certificates, keys and scripts beside them.
+	Sources Sources
 
 	// DataDir is where gatehouse keeps what must survive a restart (gatehouse_data_dir), as an absolute path. Load
 	// does not make it.

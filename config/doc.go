@@ -7,6 +7,8 @@
 //
 // Certificates are found as Prosody's core/certmanager.lua and mod_tls find them, and loaded.
 //
-// The package has no state and starts no goroutine. It does not create directories or files, does not start the script,
+// A Watcher tells when to Load anew, and Diff what that changed.
+//
+// The package has no state, and no goroutine but that of a Watcher, which ends with Close. It does not create directories or files, does not start the script,
 // and does not listen: a Config only says what is to be done.
 package config

@@ -34,6 +34,8 @@ func (p Problem) String() string {
 // Error is everything that is wrong with a config, in the order of the files and lines.
 type Error struct {
 	Problems []Problem
+	// Sources are what to watch: when they change, it may be mended.
+	Sources Sources
 }
 
 // Error is one line a problem.

@@ -19,28 +19,33 @@ type loader struct {
 	problems []Problem
 	warnings []Problem
 	index    certIndex
+	sources  *sources
 }
 
 // Load reads the config file at path and everything that it includes.
 //
-// Any error is an *Error with all the problems found. The warnings are about what works, but perhaps not as meant; they
+// Any error is an *Error with all the problems found, and the Sources to watch until it is mended. The warnings are about what works, but perhaps not as meant; they
 // come with and without an error. When the error is not nil the Config is nil, unless the file could be evaluated: then
-// it holds Path, Files and what Dump needs, and no more.
+// it holds Path, Files, Sources and what Dump needs, and no more.
+//
+// Sources hold what the files were like before they were read: give them to Watcher.Watch, whatever Load returned, and no
+// change is lost in between.
 //
 // Load has no side effects. It reads files and looks for the script, but starts and creates nothing, and takes at most
 // about two seconds plus what the file system takes.
 func Load(path string) (*Config, []Problem, error) {
 	eval, err := luaconf.Eval(path)
-	l := &loader{eval: eval}
+	l := &loader{eval: eval, sources: newSources()}
+	l.sources.evaluated(eval)
 	for _, w := range eval.Warnings {
 		l.warnings = append(l.warnings, Problem{Pos: w.Pos, Msg: w.Text})
 	}
 	if err != nil {
 		var failed *luaconf.Error
 		if errors.As(err, &failed) {
-			return nil, l.warnings, &Error{[]Problem{{Pos: failed.Pos, Msg: failed.Text}}}
+			return nil, l.warnings, l.failed([]Problem{{Pos: failed.Pos, Msg: failed.Text}})
 		}
-		return nil, l.warnings, &Error{[]Problem{{Pos: Pos{File: path}, Msg: err.Error()}}}
+		return nil, l.warnings, l.failed([]Problem{{Pos: Pos{File: path}, Msg: err.Error()}})
 	}
 	c := &Config{Path: eval.Files[0], Files: eval.Files, eval: eval}
 	l.dir = filepath.Dir(c.Path)
@@ -48,11 +53,14 @@ func Load(path string) (*Config, []Problem, error) {
 	l.global(c)
 	l.hosts(c)
 	warnings := sortProblems(l.warnings, eval.Files)
+	c.Sources = l.sources.Sources
 	if len(l.problems) > 0 {
-		return &Config{Path: c.Path, Files: c.Files, eval: eval}, warnings, &Error{sortProblems(l.problems, eval.Files)}
+		return &Config{Path: c.Path, Files: c.Files, Sources: c.Sources, eval: eval}, warnings, l.failed(sortProblems(l.problems, eval.Files))
 	}
 	return c, warnings, nil
 }
+
+func (l *loader) failed(problems []Problem) *Error { return &Error{problems, l.sources.Sources} }
 
 // resolve makes a path of the config absolute: it is relative to the main config file.
 func (l *loader) resolve(path string) string {
