@@ -15,6 +15,9 @@ python3-nbxmpp     another one, the library of Gajim
 go-sendxmpp        another one, on mellium
 openssl            certificates and TLS as others do them
 lua5.4             the reference for config files
+fail2ban           the filter of contrib/fail2ban
+chromium           the status page, as a browser shows it
+fonts-dejavu-core  something for the browser to write with
 prosody            the reference for config files, and later the upstream; it is not started
 '
 names=$(printf '%s' "$packages" | awk 'NF { print $1 }')

@@ -10,8 +10,8 @@
 // A [Source] is what the daemon is asked for when somebody looks: hosts, pools, certificates, connections. Gauges are
 // made from it at each scrape, so what a reload removed is gone from them.
 //
-// [Handler] serves both. Over TCP it is read-only, and answers only if the request names a loopback host: a web page
-// elsewhere that had its own name resolve to 127.0.0.1 (DNS rebinding) gets nothing. What it shows holds user names and
+// [Handler] serves both. Over TCP it answers only if the request names a loopback host: a web page elsewhere that had
+// its own name resolve to 127.0.0.1 (DNS rebinding) gets nothing. What it shows holds user names and
 // addresses of failed logins, but no password, token or other secret: nobody hands it one.
 //
 // The package starts no goroutine. It does not listen; the caller does, and gives [NewServer] the listener.

@@ -20,7 +20,7 @@ import (
 type Access int
 
 const (
-	// ReadOnly is for TCP: nothing can be changed, and a request must name a loopback host.
+	// ReadOnly is for everybody on this machine: nothing can be changed. Over TCP a request must name a loopback host.
 	ReadOnly Access = iota
 	// Control is for a unix socket that only the daemon's own user can open: /reload is served as well.
 	Control
@@ -61,7 +61,7 @@ func Handler(m *Metrics, source Source, access Access) http.Handler {
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
-		if access == ReadOnly && !loopback(r.Host) {
+		if !unix(r) && !loopback(r.Host) {
 			text(w, http.StatusMisdirectedRequest,
 				"This is answered only under a loopback address: ask http://127.0.0.1 or http://localhost.")
 			return
@@ -81,6 +81,12 @@ func NewServer(handler http.Handler, logger *slog.Logger) *http.Server {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
+}
+
+// unix tells whether a request came over a unix socket, where web pages cannot get and any Host will do.
+func unix(r *http.Request) bool {
+	addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return ok && addr.Network() == "unix"
 }
 
 // loopback tells whether a Host header names this machine to itself.
@@ -116,7 +122,7 @@ func serveReady(w http.ResponseWriter, source Source) {
 
 func serveReload(w http.ResponseWriter, r *http.Request, source Source, access Access) {
 	if access != Control {
-		text(w, http.StatusForbidden, "Over TCP one can only look. To reload, run gatehouse reload, or send SIGHUP.")
+		text(w, http.StatusForbidden, "Here one can only look. To reload, run gatehouse reload, or send SIGHUP.")
 		return
 	}
 	outcome, err := source.Reload(r.Context())
