@@ -9,6 +9,6 @@
 //
 // A Watcher tells when to Load anew, and Diff what that changed.
 //
-// The package has no state, and no goroutine but that of a Watcher, which ends with Close. It does not create directories or files, does not start the script,
-// and does not listen: a Config only says what is to be done.
+// The package has no state, and no goroutines but those of a Watcher, which end with Close. It does not create directories
+// or files, does not start the script, and does not listen: a Config only says what is to be done.
 package config
