@@ -24,6 +24,10 @@ const fail2banFilter = "../contrib/fail2ban/filter.d/gatehouse.conf"
 // fail2ban returns the addresses that the shipped filter finds in a log, in order, with repetitions.
 func fail2ban(t *testing.T, log string, args ...string) []string {
 	t.Helper()
+	// Go runs a test again if a file has changed that the test has looked at.
+	if _, err := os.ReadFile(fail2banFilter); err != nil {
+		t.Fatal(err)
+	}
 	args = append(append([]string{"--usedns=no", "--out=<ip>"}, args...), log, fail2banFilter)
 	cmd := exec.Command("fail2ban-regex", args...)
 	var stderr bytes.Buffer
