@@ -188,7 +188,7 @@ func changers(steps []step) []exposure {
 			if nobody.reaches(steps[:i]) {
 				found = append(found, exposure{s, true})
 			}
-		case !sticky && s.mode&0o020 != 0 && s.gid != 0 && groupName(s.gid) != userName(s.uid):
+		case !sticky && !s.acl && s.mode&0o020 != 0 && s.gid != 0 && groupName(s.gid) != userName(s.uid):
 			found = append(found, exposure{s, false})
 		}
 	}

@@ -162,7 +162,7 @@ func (r *report) listFindings(w io.Writer, indent string) {
 			p.Pos.File = r.short(p.Pos.File)
 		}
 		lead := indent + colour[f.level](fmt.Sprintf("%-8s", levelNames[f.level])) + " "
-		r.wrapped(w, lead, len(indent)+9, p.String())
+		r.wrapped(w, lead, len(indent)+9, clean(p.String()))
 	}
 }
 
