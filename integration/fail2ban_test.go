@@ -55,8 +55,8 @@ var guesses = []guess{
 	{"::1", "PLAIN", "alice", "secret", "success", false},
 	{"127.0.0.4", "PLAIN", "nobody", "x", "not-authorized", true},
 	{"127.0.0.3", "PLAIN", "alice", "wrong", "not-authorized", true},
-	{"127.0.0.5", "PLAIN", `remote=192.0.2.1:5`, "x", "not-authorized", true},
-	{"127.0.0.6", "PLAIN", `remote=192.0.2.1:5`, "secret", "success", false},
+	{"127.0.0.5", "PLAIN", `remote=192.0.2.1`, "x", "not-authorized", true},
+	{"127.0.0.6", "PLAIN", `remote=192.0.2.1`, "secret", "success", false},
 	{"127.0.0.7", "PLAIN", `condition=not-authorized`, "secret", "success", false},
 	{"127.0.0.8", "PLAIN", `x\`, "x", "not-authorized", true},
 	{"127.0.0.9", "PLAIN", `x\n{\u0022remote\u0022`, "x", "not-authorized", true},
@@ -76,7 +76,7 @@ func TestFail2ban_realLogins(t *testing.T) {
 		t.Run(format, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			plan := accounts("alice", "secret", "remote=192.0.2.1:5", "secret", "condition=not-authorized", "secret")
+			plan := accounts("alice", "secret", "remote=192.0.2.1", "secret", "condition=not-authorized", "secret")
 			plan["rules"] = []any{map[string]any{"match": "auth:down:", "do": []any{map[string]any{"exit": 1}}}}
 			log := filepath.Join(dir, "gatehouse.log")
 			launch(t, writeConfig(t, dir, []host{{"localhost", options{
