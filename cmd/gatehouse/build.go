@@ -7,57 +7,89 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
-	"time"
+	"sync"
 
 	"gatehouse.im/gatehouse/config"
 	"gatehouse.im/gatehouse/extauth"
+	"gatehouse.im/gatehouse/internal/admin"
 	"gatehouse.im/gatehouse/internal/token"
 	"gatehouse.im/gatehouse/server"
 )
 
 // parts are what a config becomes: values for package server, and what must be
-// closed when they are not needed any more.
+// closed when it is not needed any more.
 type parts struct {
+	config *config.Config
 	server *server.Config
 	// certificates by host, for people who want to see what is served.
 	certificates map[string][]tls.Certificate
-	// tls is made of them, by host.
-	tls   map[string]*tls.Config
-	pools []*extauth.Pool
-	// used remembers tokens; nil where no host has any. replay is the same,
-	// where it could be opened.
-	used   token.ReplayStore
-	replay *token.Replay
+	// tls is made of them, by host; fallback serves direct TLS connections that
+	// name no host of ours.
+	tls      map[string]*tls.Config
+	fallback *tls.Config
+	pools    map[string]*extauth.Pool // by host
+	memory   *memory                  // of used tokens
+
+	// What must be done before the parts are in use, or undone.
+	started []*extauth.Pool
+	updates []poolUpdate
 }
 
-// build makes everything that can fail before the first client comes. On an
-// error nothing is left running.
-func build(cfg *config.Config, logger *slog.Logger) (_ *parts, err error) {
+// poolUpdate is what a reload makes of a pool that goes on.
+type poolUpdate struct {
+	host string
+	*extauth.Update
+}
+
+// A builder makes parts.
+type builder struct {
+	logger  *slog.Logger
+	metrics *admin.Metrics
+	memory  *memory
+}
+
+// build makes everything that can fail before the first client comes, or before
+// it takes the place of old, which may be nil. What did not change is taken over
+// from old. On an error nothing is left running and old is as it was; otherwise
+// the caller calls apply or discard.
+func (b *builder) build(ctx context.Context, cfg *config.Config, old *parts) (_ *parts, err error) {
 	p := &parts{
+		config:       cfg,
 		certificates: make(map[string][]tls.Certificate),
 		tls:          make(map[string]*tls.Config),
+		pools:        make(map[string]*extauth.Pool),
+		memory:       b.memory,
 		server: &server.Config{
 			Hosts:               make(map[string]*server.Host),
 			LoginTimeout:        cfg.LoginTimeout,
 			StanzaLimit:         cfg.StanzaLimit,
 			UnauthedStanzaLimit: cfg.UnauthedStanzaLimit,
+			TCPKeepalives:       cfg.TCPKeepalives,
 			Version:             version(),
-			Logger:              logger,
+			Logger:              b.logger,
+			Observer:            observer{b.metrics},
 		},
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, p.close(context.Background()))
+			p.discard(context.Background())
 		}
 	}()
-	if err := p.buildTLS(cfg, logger); err != nil {
+	if old == nil {
+		old = &parts{}
+	}
+	if err := p.buildTLS(cfg, old, b.logger); err != nil {
+		return nil, err
+	}
+	if err := b.buildPools(ctx, p, old); err != nil {
 		return nil, err
 	}
 	for _, h := range cfg.Hosts {
-		host, err := p.buildHost(cfg, h, logger)
+		host, err := b.buildHost(p, h)
 		if err != nil {
 			return nil, err
 		}
@@ -66,8 +98,53 @@ func build(cfg *config.Config, logger *slog.Logger) (_ *parts, err error) {
 	return p, nil
 }
 
+// buildPools starts the scripts of hosts that are new, and makes those pools
+// ready that go on, all at a time: a script may take a moment to fail.
+func (b *builder) buildPools(ctx context.Context, p, old *parts) error {
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex // guards errs and p.updates
+		errs []error
+	)
+	for _, h := range p.config.Hosts {
+		if h.External == nil {
+			continue
+		}
+		cfg := poolConfig(p.config, h, b.logger)
+		pool := old.pools[h.Name]
+		if pool == nil {
+			pool, err := extauth.NewPool(cfg)
+			if err != nil {
+				mu.Lock()
+				errs = append(errs, fmt.Errorf("%s: host %s: %w", h.External.Pos, h.Name, err))
+				mu.Unlock()
+				continue
+			}
+			p.pools[h.Name] = pool
+			p.started = append(p.started, pool)
+			continue
+		}
+		p.pools[h.Name] = pool
+		wg.Go(func() {
+			update, err := pool.Prepare(ctx, cfg)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s: host %s: the new script is not taken into use: %w", h.External.Pos, h.Name, err))
+				return
+			}
+			p.updates = append(p.updates, poolUpdate{h.Name, update})
+		})
+	}
+	wg.Wait()
+	if len(errs) > 0 {
+		return exit(exitConfig, "%w", errors.Join(errs...))
+	}
+	return nil
+}
+
 // buildHost connects a host with its script and its keys.
-func (p *parts) buildHost(cfg *config.Config, h *config.Host, logger *slog.Logger) (*server.Host, error) {
+func (b *builder) buildHost(p *parts, h *config.Host) (*server.Host, error) {
 	host := &server.Host{
 		Name:                  h.Name,
 		TLS:                   p.tls[h.Name],
@@ -77,13 +154,8 @@ func (p *parts) buildHost(cfg *config.Config, h *config.Host, logger *slog.Logge
 		Conflict:              server.Conflict(h.ConflictResolve),
 	}
 	var s *script
-	if h.External != nil {
-		pool, err := extauth.NewPool(poolConfig(cfg, h, logger))
-		if err != nil {
-			return nil, exit(exitConfig, "%s: host %s: %w", h.External.Pos, h.Name, err)
-		}
-		p.pools = append(p.pools, pool)
-		s = &script{pool}
+	if pool := p.pools[h.Name]; pool != nil {
+		s = &script{pool, b.metrics}
 	}
 	host.Users = everybody{}
 	if h.ScriptPasswords {
@@ -95,10 +167,12 @@ func (p *parts) buildHost(cfg *config.Config, h *config.Host, logger *slog.Logge
 	if h.Token == nil {
 		return host, nil
 	}
-	t, err := p.buildTokens(cfg, h, logger)
+	b.memory.open()
+	verifier, err := token.NewVerifier(token.Combine(h.Token.Secrets, h.Token.Seeds), b.memory)
 	if err != nil {
-		return nil, err
+		return nil, exit(exitConfig, "%s: host %s: %w", h.Pos, h.Name, err)
 	}
+	t := tokens{verifier: verifier}
 	if h.Token.CheckUser && s != nil {
 		t.users = s
 	}
@@ -109,6 +183,49 @@ func (p *parts) buildHost(cfg *config.Config, h *config.Host, logger *slog.Logge
 		host.Password = tokenOrPassword{tokens: t, password: host.Password}
 	}
 	return host, nil
+}
+
+// restarted names the hosts whose scripts apply starts anew.
+func (p *parts) restarted() []string {
+	var hosts []string
+	for _, u := range p.updates {
+		if u.Restarts() {
+			hosts = append(hosts, u.host)
+		}
+	}
+	slices.Sort(hosts)
+	return hosts
+}
+
+// apply puts the pools to their new use. It cannot fail.
+func (p *parts) apply() {
+	for _, u := range p.updates {
+		u.Apply()
+	}
+	p.started, p.updates = nil, nil
+}
+
+// discard undoes a build that is not wanted: pools that go on are as they were,
+// those that were started are ended.
+func (p *parts) discard(ctx context.Context) {
+	for _, u := range p.updates {
+		u.Discard()
+	}
+	for _, pool := range p.started {
+		_ = pool.Close(ctx) // nobody was asked yet
+	}
+}
+
+// retire ends the pools that next does not have any more. Queries in flight are
+// waited for until ctx ends.
+func (p *parts) retire(ctx context.Context, next *parts) error {
+	var errs []error
+	for host, pool := range p.pools {
+		if next == nil || next.pools[host] != pool {
+			errs = append(errs, pool.Close(ctx))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func poolConfig(cfg *config.Config, h *config.Host, logger *slog.Logger) extauth.Config {
@@ -130,38 +247,9 @@ func poolConfig(cfg *config.Config, h *config.Host, logger *slog.Logger) extauth
 	}
 }
 
-// buildTokens makes the judge of a host's tokens. All hosts share one memory of
-// used tokens; each entry names its host. Without that memory no token is let
-// in, but passwords go on.
-func (p *parts) buildTokens(cfg *config.Config, h *config.Host, logger *slog.Logger) (tokens, error) {
-	if p.used == nil {
-		path := filepath.Join(cfg.DataDir, "replay.db")
-		err := makeDataDir(cfg.DataDir)
-		if err == nil {
-			p.replay, err = token.OpenReplay(path)
-		}
-		p.used = p.replay
-		if err != nil {
-			logger.Error("tokens are refused until this is mended and gatehouse restarted", "cause", err)
-			p.used = noMemory{err}
-		}
-	}
-	verifier, err := token.NewVerifier(token.Combine(h.Token.Secrets, h.Token.Seeds), p.used)
-	if err != nil {
-		return tokens{}, exit(exitConfig, "%s: host %s: %w", h.Pos, h.Name, err)
-	}
-	return tokens{verifier: verifier}, nil
-}
-
-// noMemory stands for a memory of used tokens that could not be opened: whether
-// a token was used before, nobody can say.
-type noMemory struct{ cause error }
-
-func (n noMemory) Use(token.ID, time.Time, time.Time) (bool, error) { return false, n.cause }
-
 // buildTLS finds each host's certificates, and makes those that are missing if
 // the config allows it.
-func (p *parts) buildTLS(cfg *config.Config, logger *slog.Logger) error {
+func (p *parts) buildTLS(cfg *config.Config, old *parts, logger *slog.Logger) error {
 	if err := missingCertificates(cfg); err != nil {
 		return err
 	}
@@ -169,24 +257,30 @@ func (p *parts) buildTLS(cfg *config.Config, logger *slog.Logger) error {
 		certs := certificates(h.Certificates)
 		if len(certs) == 0 {
 			if err := makeDataDir(cfg.DataDir); err != nil {
-				return err
+				return exit(exitUnavailable, "%w", err)
 			}
 			cert, err := selfSigned(cfg.DataDir, h.Name)
 			if err != nil {
 				return exit(exitUnavailable, "%w", err)
 			}
-			logger.Warn("serving a self-signed certificate; clients must be told to trust it",
-				"host", h.Name, "sha256", fingerprint(cert))
 			certs = []tls.Certificate{cert}
+			if !sameCertificates(certs, old.certificates[h.Name]) {
+				logger.Warn("serving a self-signed certificate; clients must be told to trust it",
+					"host", h.Name, "sha256", fingerprint(cert))
+			}
 		}
 		p.certificates[h.Name] = certs
-		p.tls[h.Name] = hostTLS(certs, h.MinTLS)
+		p.tls[h.Name] = hostTLS(certs, h.MinTLS, old.tls[h.Name])
 	}
-	fallback := p.tls[cfg.Hosts[0].Name]
+	p.fallback = p.tls[cfg.Hosts[0].Name]
 	if certs := certificates(cfg.Certificates); len(certs) > 0 {
-		fallback = hostTLS(certs, tls.VersionTLS12)
+		p.fallback = hostTLS(certs, tls.VersionTLS12, old.fallback)
 	}
-	p.server.DirectTLS = directTLS(p.tls, fallback)
+	if maps.Equal(p.tls, old.tls) && p.fallback == old.fallback {
+		p.server.DirectTLS = old.server.DirectTLS
+	} else {
+		p.server.DirectTLS = directTLS(p.tls, p.fallback)
+	}
 	return nil
 }
 
@@ -212,27 +306,4 @@ func missingCertificates(cfg *config.Config) error {
 		"Its ssl and c2s_ssl tables name none. In %s, no valid certificate with a key beside it names it,\n"+
 		"and there is no %[3]s.crt with %[3]s.key, %[3]s/fullchain.pem with %[3]s/privkey.pem, or %[3]s.pem with both.\n"+
 		"For a test, gatehouse_self_signed = true makes one.", strings.Join(lines, "\n"), cfg.CertificatesDir, first)
-}
-
-func makeDataDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return exit(exitUnavailable, "cannot make the data directory: %w\nName one that can be written to by gatehouse_data_dir.", err)
-	}
-	return nil
-}
-
-// close ends the scripts and the memory of used tokens. Queries in flight are
-// waited for until ctx ends.
-func (p *parts) close(ctx context.Context) error {
-	var errs []error
-	for _, pool := range p.pools {
-		errs = append(errs, pool.Close(ctx))
-	}
-	if p.replay != nil {
-		errs = append(errs, p.replay.Close())
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("closing: %w", err)
-	}
-	return nil
 }

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
+	"os"
 	"sync"
-	"syscall"
+	"sync/atomic"
+	"time"
 
 	"gatehouse.im/gatehouse/config"
+	"gatehouse.im/gatehouse/internal/admin"
+	"gatehouse.im/gatehouse/internal/logging"
 	"gatehouse.im/gatehouse/server"
 )
 
@@ -21,148 +24,177 @@ type daemonOptions struct {
 	DataDir string
 	// Logger is used instead of one made as the config wants it.
 	Logger *slog.Logger
+	// LogFormat is used instead of the config's, if not empty.
+	LogFormat string
 }
 
-// A daemon is a running server with all that it needs.
+// A daemon is a running server with all that it needs. Start, reload and stop
+// are the work of one goroutine, the one that started it.
 type daemon struct {
-	config    *config.Config
-	logger    *slog.Logger
-	parts     *parts
-	server    *server.Server
-	listeners []listener
-	serving   sync.WaitGroup // one for each listener
-}
+	path    string // of the config
+	options daemonOptions
+	started time.Time
 
-type listener struct {
-	net.Listener
-	direct bool
+	log     *logging.Log // nil if the caller has a logger of its own
+	logger  *slog.Logger
+	metrics *admin.Metrics
+	builder *builder
+	server  *server.Server
+	ports   *ports
+	admin   *adminPorts
+	watcher *config.Watcher
+
+	parts    atomic.Pointer[parts]       // in use
+	reloaded atomic.Pointer[configState] // what became of the config file
+	ready    atomic.Bool                 // clients can come
+	retiring sync.WaitGroup              // scripts of hosts that are gone
+
+	requests chan func() // for the goroutine in supervise
+	stopped  chan struct{}
 }
 
 // startDaemon loads a config and serves it. It returns once every port is
-// open. The daemon runs until Stop is called.
-func startDaemon(ctx context.Context, configPath string, opts daemonOptions) (*daemon, error) {
-	cfg, warnings, err := config.Load(configPath)
+// open. The daemon runs until Stop is called; it reloads while supervise runs.
+func startDaemon(ctx context.Context, configPath string, opts daemonOptions) (_ *daemon, err error) {
+	d := &daemon{
+		path:     configPath,
+		options:  opts,
+		started:  time.Now(),
+		logger:   opts.Logger,
+		metrics:  admin.NewMetrics(version()),
+		requests: make(chan func()),
+		stopped:  make(chan struct{}),
+	}
+	sockets, err := inherited()
 	if err != nil {
-		return nil, exit(exitConfig, "%w", err)
+		return nil, err
 	}
-	d := &daemon{config: cfg, logger: opts.Logger}
 	if d.logger == nil {
-		d.logger = newLogger(cfg.LogLevel)
+		d.log = logging.New(os.Stderr)
+		d.logger = d.log.Logger()
 	}
+	d.watcher = config.NewWatcher(d.logger)
+	defer func() {
+		if err != nil {
+			d.watcher.Close()
+			sockets.closeRest(slog.New(slog.DiscardHandler))
+		}
+	}()
+	cfg, warnings, err := d.load()
+	if err != nil {
+		return nil, err
+	}
+	d.setLog(cfg)
 	for _, w := range warnings {
 		d.logger.Warn("config", "warning", w)
 	}
-	if opts.DataDir != "" {
-		copied := *cfg
-		copied.DataDir = opts.DataDir
-		d.config = &copied
+	d.builder = &builder{
+		logger:  d.logger,
+		metrics: d.metrics,
+		memory:  &memory{dir: cfg.DataDir, logger: d.logger},
 	}
-	if len(cfg.Hosts) == 0 {
-		return nil, exit(exitConfig, "%s: there is nothing to serve: no VirtualHost has authentication = \"external\" or \"token\"", cfg.Path)
-	}
-	if d.parts, err = build(d.config, d.logger); err != nil {
+	built, err := d.builder.build(ctx, cfg, nil)
+	if err != nil {
 		return nil, err
 	}
-	wanted := d.config.Listeners
-	if opts.Loopback {
-		wanted = []config.Listener{
-			{Network: "tcp4", Addr: "127.0.0.1:0"},
-			{Network: "tcp4", Addr: "127.0.0.1:0", DirectTLS: true},
+	d.server = server.New(built.server)
+	d.ports = &ports{server: d.server, logger: d.logger}
+	d.admin = newAdminPorts(d, cfg.DataDir)
+	opened, err := d.ports.prepare(ctx, d.listeners(cfg), sockets)
+	if err == nil {
+		var consoles *adminChange
+		if consoles, err = d.admin.prepare(ctx, cfg.Admin, sockets); err == nil {
+			built.apply()
+			d.parts.Store(built)
+			d.reloaded.Store(&configState{loadedAt: d.started, changed: "start"})
+			opened.apply()
+			consoles.apply()
+		} else {
+			opened.discard()
 		}
 	}
-	if err := d.listen(ctx, wanted); err != nil {
-		return nil, errors.Join(err, d.parts.close(ctx))
+	if err != nil {
+		built.discard(ctx)
+		return nil, errors.Join(err, d.builder.memory.close())
 	}
-	d.server = server.New(d.parts.server)
-	for _, l := range d.listeners {
-		d.serving.Add(1)
-		go func() {
-			defer d.serving.Done()
-			if err := d.server.Serve(l, func() bool { return l.direct }); !errors.Is(err, server.ErrClosed) {
-				d.logger.Error("a client port is lost", "address", l.Addr().String(), "cause", err)
-			}
-		}()
-		d.logger.Info("listening", "address", l.Addr().String(), "tls", tlsKind(l.direct))
-	}
-	d.logger.Info("ready", "hosts", len(d.config.Hosts), "version", version())
+	sockets.closeRest(d.logger)
+	d.ready.Store(true)
+	d.logger.Info("ready", "hosts", len(cfg.Hosts), "version", version())
 	return d, nil
 }
 
-func tlsKind(direct bool) string {
-	if direct {
-		return "direct"
+// load reads the config, and has what it was made of watched from then on.
+func (d *daemon) load() (*config.Config, []config.Problem, error) {
+	cfg, warnings, err := config.Load(d.path)
+	if err != nil {
+		var failed *config.Error
+		if errors.As(err, &failed) {
+			d.watcher.Watch(failed.Sources)
+		}
+		return nil, nil, exit(exitConfig, "%w", err)
 	}
-	return "starttls"
+	d.watcher.Watch(cfg.Sources)
+	if len(cfg.Hosts) == 0 {
+		return nil, nil, exit(exitConfig, "%s: there is nothing to serve: no VirtualHost has authentication = \"external\" or \"token\"", cfg.Path)
+	}
+	if d.options.DataDir != "" {
+		copied := *cfg
+		copied.DataDir = d.options.DataDir
+		cfg = &copied
+	}
+	return cfg, warnings, nil
 }
 
-// listen opens all ports, or none.
-func (d *daemon) listen(ctx context.Context, wanted []config.Listener) error {
-	lc := net.ListenConfig{KeepAlive: -1}
-	if d.config.TCPKeepalives {
-		lc.KeepAlive = 0 // Go's default interval
+// setLog makes the log as the config wants it.
+func (d *daemon) setLog(cfg *config.Config) {
+	if d.log == nil {
+		return
 	}
-	for _, w := range wanted {
-		ln, err := lc.Listen(ctx, w.Network, w.Addr)
-		if err != nil && (w.Optional || errors.Is(err, syscall.EAFNOSUPPORT)) {
-			d.logger.Warn("not listening on an address that this machine cannot serve", "address", w.Addr, "cause", err)
-			continue
-		}
-		if err != nil {
-			for _, l := range d.listeners {
-				l.Close()
-			}
-			return exit(exitUnavailable, "cannot listen on a client port: %w%s", err, listenHint(err, w.Option))
-		}
-		d.listeners = append(d.listeners, listener{ln, w.DirectTLS})
+	for _, w := range d.log.Set(logConfig(cfg, d.options.LogFormat)) {
+		d.logger.Warn("log", "warning", w)
 	}
-	if len(d.listeners) == 0 {
-		return exit(exitUnavailable, "no client port could be opened")
-	}
-	return nil
 }
 
-// listenHint says what to do about an error of bind(2).
-func listenHint(err error, option string) string {
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Sprintf("\nIs another server (Prosody, ejabberd) using it? Set %s to another port, or stop the other.", option)
-	case errors.Is(err, syscall.EACCES):
-		return fmt.Sprintf("\nThis user may not open a port below 1024. Set %s to another port, or give gatehouse CAP_NET_BIND_SERVICE.", option)
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return "\nThis machine has no such address. Set interfaces to one that it has, or to \"*\" or \"::\"."
+// listeners are the client ports that the daemon should have.
+func (d *daemon) listeners(cfg *config.Config) []config.Listener {
+	if !d.options.Loopback {
+		return cfg.Listeners
 	}
-	return ""
+	return []config.Listener{
+		{Network: "tcp4", Addr: "127.0.0.1:0"},
+		{Network: "tcp4", Addr: "127.0.0.1:0", DirectTLS: true},
+	}
 }
 
 // Addr returns the address of a client port, the first of its kind.
-func (d *daemon) Addr(direct bool) string {
-	for _, l := range d.listeners {
-		if l.direct == direct {
-			return l.Listener.Addr().String()
-		}
-	}
-	return ""
-}
+func (d *daemon) Addr(direct bool) string { return d.ports.addr(direct) }
 
 // Fingerprint returns the SHA-256, in hex, of a host's first certificate.
 func (d *daemon) Fingerprint(host string) string {
-	if certs := d.parts.certificates[host]; len(certs) > 0 {
+	if certs := d.parts.Load().certificates[host]; len(certs) > 0 {
 		return fingerprint(certs[0])
 	}
 	return ""
 }
 
 // Config returns what the daemon serves.
-func (d *daemon) Config() *config.Config { return d.config }
+func (d *daemon) Config() *config.Config { return d.parts.Load().config }
 
 // Stop ends the daemon: no new clients, system-shutdown for those that are
 // there, queries in flight are answered; what is left when ctx ends is cut
 // off. Scripts are ended last.
 func (d *daemon) Stop(ctx context.Context) error {
+	d.ready.Store(false)
+	close(d.stopped)
+	d.watcher.Close()
 	err := d.server.Shutdown(ctx)
-	d.serving.Wait()
 	if err != nil {
 		err = fmt.Errorf("clients had to be cut off: %w", err)
 	}
-	return errors.Join(err, d.parts.close(ctx))
+	d.ports.serving.Wait()
+	errs := []error{err, d.parts.Load().retire(ctx, nil)}
+	d.retiring.Wait()
+	errs = append(errs, d.builder.memory.close())
+	d.admin.close(ctx)
+	return errors.Join(errs...)
 }

@@ -71,7 +71,7 @@ func (cmd *DemoCmd) run(ctx context.Context, g *globals) error {
 	if err == nil && !cmd.Once && ctx.Err() == nil {
 		show.invite()
 		log.show()
-		<-ctx.Done()
+		d.supervise(ctx, nil)
 	}
 	return errors.Join(err, show.end())
 }
@@ -254,7 +254,7 @@ func (d *demo) visit(ctx context.Context, options client.Options) error {
 
 // end stops the daemon.
 func (d *demo) end() error {
-	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), d.daemon.Config().ShutdownTimeout)
 	defer cancel()
 	if err := d.daemon.Stop(ctx); err != nil {
 		return exit(exitUnavailable, "the daemon did not end well: %w", err)

@@ -8,30 +8,33 @@ import (
 	"time"
 
 	"gatehouse.im/gatehouse/extauth"
+	"gatehouse.im/gatehouse/internal/admin"
 	"gatehouse.im/gatehouse/internal/token"
 	"gatehouse.im/gatehouse/server"
 )
 
 // script lets a host's pool judge passwords and change them.
-type script struct{ pool *extauth.Pool }
+type script struct {
+	pool    *extauth.Pool
+	metrics *admin.Metrics
+}
 
 func (s script) Authenticate(ctx context.Context, user, host, password string) (bool, error) {
 	ctx, info := withInfo(ctx)
 	ok, err := s.pool.Auth(ctx, user, host, password)
-	annotate(ctx, info)
-	return ok, unasked(err)
+	return ok, s.account(ctx, host, info, err)
 }
 
 func (s script) IsUser(ctx context.Context, user, host string) (bool, error) {
 	ctx, info := withInfo(ctx)
 	ok, err := s.pool.IsUser(ctx, user, host)
-	annotate(ctx, info)
-	return ok, unasked(err)
+	return ok, s.account(ctx, host, info, err)
 }
 
 func (s script) SetPass(ctx context.Context, user, host, password string) (bool, error) {
+	ctx, info := withInfo(ctx)
 	ok, err := s.pool.SetPass(ctx, user, host, password)
-	return ok, unasked(err)
+	return ok, s.account(ctx, host, info, err)
 }
 
 func withInfo(ctx context.Context) (context.Context, *extauth.Info) {
@@ -39,20 +42,19 @@ func withInfo(ctx context.Context) (context.Context, *extauth.Info) {
 	return extauth.WithInfo(ctx, info), info
 }
 
-// annotate puts into the log which worker answered, and where the time went.
-func annotate(ctx context.Context, info *extauth.Info) {
+// account puts into the log and the metrics which worker answered, and where the
+// time went. It returns the query's error as package server wants it: one of a
+// query that could never be put is a no for the client, and no fault of the
+// script.
+func (s script) account(ctx context.Context, host string, info *extauth.Info, err error) error {
+	if errors.Is(err, extauth.ErrQuery) {
+		return fmt.Errorf("%w: %w", server.ErrRefused, err)
+	}
 	server.Annotate(ctx,
 		slog.Int("worker", info.Worker),
 		slog.Duration("queue", info.Queue.Round(10*time.Microsecond)),
 		slog.Duration("script", info.Script.Round(10*time.Microsecond)))
-}
-
-// unasked marks the error of a query that could never be put: that is a no for
-// the client, and no fault of the script.
-func unasked(err error) error {
-	if errors.Is(err, extauth.ErrQuery) {
-		return fmt.Errorf("%w: %w", server.ErrRefused, err)
-	}
+	s.metrics.Query(host, info.Queue, info.Script, err)
 	return err
 }
 

@@ -71,7 +71,7 @@ func runDaemon(t *testing.T, config string) *daemon {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), d.Config().ShutdownTimeout)
 		defer cancel()
 		if err := d.Stop(ctx); err != nil {
 			t.Errorf("stop: %v", err)

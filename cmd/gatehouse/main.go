@@ -46,6 +46,7 @@ type globals struct {
 
 type commands struct {
 	Serve   ServeCmd         `cmd:"" help:"Run the daemon."`
+	Reload  ReloadCmd        `cmd:"" help:"Have the running daemon read its config anew, and show what came of it."`
 	Check   CheckCmd         `cmd:"" help:"Explain a config file; try a query against a host's script."`
 	Config  ConfigCmd        `cmd:"" help:"Show what a config file says."`
 	Token   TokenCmd         `cmd:"" help:"Make keys, mint and verify X-TOKEN tokens."`

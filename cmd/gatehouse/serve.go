@@ -2,21 +2,17 @@ package main
 
 import (
 	"context"
-	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
 	"syscall"
-	"time"
 )
 
-// shutdownTimeout is how long a daemon that was told to end waits for clients
-// and scripts.
-const shutdownTimeout = 10 * time.Second
-
-// ServeCmd runs the daemon until SIGINT or SIGTERM; SIGHUP changes nothing.
+// ServeCmd runs the daemon until SIGINT or SIGTERM. SIGHUP reloads the config and
+// opens the log files anew.
 type ServeCmd struct {
-	Config string `help:"Prosody's config file; ${default} without this." short:"c" default:"/etc/prosody/prosody.cfg.lua" placeholder:"FILE"`
+	Config    string `help:"Prosody's config file; ${default} without this." short:"c" default:"/etc/prosody/prosody.cfg.lua" placeholder:"FILE"`
+	LogFormat string `help:"Write the log as text, json or journald, instead of what gatehouse_log_format says." enum:",text,json,journald" default:"" placeholder:"FORMAT"`
 }
 
 // idleHeap is memory that is reserved and never touched, so it costs none. The
@@ -31,33 +27,36 @@ func (cmd *ServeCmd) Run(*globals) error {
 	defer runtime.KeepAlive(reserve)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	d, err := startDaemon(ctx, cmd.Config, daemonOptions{})
+	// Before anything else, since a daemon is not to end because somebody wants
+	// it to reload.
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	d, err := startDaemon(ctx, cmd.Config, daemonOptions{LogFormat: cmd.LogFormat})
 	if err != nil {
 		return err
 	}
-	// A daemon is not to end because somebody hopes that it reloads.
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
-	for ctx.Err() == nil {
-		select {
-		case <-hup:
-			d.logger.Warn("SIGHUP: this version does not reload its config; restart it to apply a change")
-		case <-ctx.Done():
-		}
-	}
+	notify := notifier{d.logger}
+	notify.Ready(d.summary())
+	watchdog := make(chan struct{})
+	go func() {
+		defer close(watchdog)
+		notify.Watch(ctx, d.alive)
+	}()
+	d.supervise(ctx, hup)
+	<-watchdog
+
 	stop() // a second signal ends at once
-	d.logger.Info("shutting down")
-	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	within := d.Config().ShutdownTimeout
+	notify.Stopping(within)
+	d.logger.Info("shutting down", "within", within)
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	if err := d.Stop(ctx); err != nil {
 		d.logger.Warn("shutdown", "cause", err)
 	}
 	d.logger.Info("stopped")
+	if d.log != nil {
+		_ = d.log.Close() // it goes with the process
+	}
 	return nil
-}
-
-// newLogger writes to standard error, where systemd and terminals expect it.
-func newLogger(level slog.Level) *slog.Logger {
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 }

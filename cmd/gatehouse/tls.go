@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"crypto/tls"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/idna"
@@ -21,13 +23,25 @@ var cipherSuites = []uint16{
 }
 
 // hostTLS is the TLS of one host: crypto/tls takes the first certificate that
-// the client can use, so ECDSA comes before RSA, whose signatures cost more.
-func hostTLS(certs []tls.Certificate, minVersion uint16) *tls.Config {
+// the client can use, so ECDSA comes before RSA, whose signatures cost more. It
+// is old, which may be nil, if that says the same: clients can then go on with
+// the sessions that they have.
+func hostTLS(certs []tls.Certificate, minVersion uint16, old *tls.Config) *tls.Config {
+	if old != nil && old.MinVersion == minVersion && sameCertificates(old.Certificates, certs) {
+		return old
+	}
 	return &tls.Config{
 		Certificates: certs,
 		MinVersion:   minVersion,
 		CipherSuites: cipherSuites,
 	}
+}
+
+// sameCertificates says whether two lists hold the same chains in the same order.
+func sameCertificates(a, b []tls.Certificate) bool {
+	return slices.EqualFunc(a, b, func(a, b tls.Certificate) bool {
+		return slices.EqualFunc(a.Certificate, b.Certificate, bytes.Equal)
+	})
 }
 
 // directTLS picks the host by SNI, or else fallback, and speaks ALPN as

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"gatehouse.im/gatehouse/config"
+	"gatehouse.im/gatehouse/server"
+)
+
+// ports are the client ports of a daemon. They belong to the goroutine that
+// starts and reloads it, but for Addr.
+type ports struct {
+	server  *server.Server
+	logger  *slog.Logger
+	serving sync.WaitGroup // one for each port
+
+	mu   sync.Mutex // guards open
+	open []*port    // in the order of the config
+}
+
+// A port is one listener that serves clients.
+type port struct {
+	net.Listener
+	key     portKey
+	direct  atomic.Bool // TLS begins with the first byte
+	removed atomic.Bool // closed because the config does not name it any more
+}
+
+// portKey tells the ports of a config apart: nth counts those whose number is 0,
+// which means any.
+type portKey struct {
+	network, addr string
+	nth           int
+}
+
+func keysOf(wanted []config.Listener) []portKey {
+	seen := make(map[portKey]int)
+	keys := make([]portKey, len(wanted))
+	for i, w := range wanted {
+		key := portKey{network: w.Network, addr: w.Addr}
+		keys[i] = portKey{w.Network, w.Addr, seen[key]}
+		seen[key]++
+	}
+	return keys
+}
+
+// A portsChange is what a reload makes of the ports: all that are wanted are
+// open, and none of the others is closed yet.
+type portsChange struct {
+	ports  *ports
+	next   []*port
+	direct []bool // of next
+	opened []*port
+	closed []*port
+}
+
+// prepare opens the ports that are wanted and not open yet: all, or none. inherited
+// are sockets that systemd opened for us.
+func (p *ports) prepare(ctx context.Context, wanted []config.Listener, inherited inheritedSockets) (_ *portsChange, err error) {
+	c := &portsChange{ports: p}
+	defer func() {
+		if err != nil {
+			c.discard()
+		}
+	}()
+	current := make(map[portKey]*port)
+	for _, old := range p.list() {
+		current[old.key] = old
+	}
+	keys := keysOf(wanted)
+	for _, key := range keys {
+		delete(current, key)
+	}
+	for _, old := range current {
+		c.closed = append(c.closed, old)
+	}
+	for i, w := range wanted {
+		next := p.find(keys[i])
+		if next == nil {
+			ln, err := c.listen(ctx, w, inherited)
+			if err != nil && (w.Optional || errors.Is(err, syscall.EAFNOSUPPORT)) {
+				p.logger.Warn("not listening on an address that this machine cannot serve", "address", w.Addr, "cause", err)
+				continue
+			}
+			if err != nil {
+				return nil, exit(exitUnavailable, "cannot listen on a client port: %w%s", err, listenHint(err, w.Option))
+			}
+			if ln == nil {
+				continue // a socket of systemd's serves both families
+			}
+			next = &port{Listener: ln, key: keys[i]}
+			next.direct.Store(w.DirectTLS)
+			c.opened = append(c.opened, next)
+		}
+		c.next = append(c.next, next)
+		c.direct = append(c.direct, w.DirectTLS)
+	}
+	if len(c.next) == 0 {
+		return nil, exit(exitUnavailable, "no client port could be opened")
+	}
+	return c, nil
+}
+
+// listen opens one port. Where a port that is to be closed is in the way, as with
+// "*" instead of one address, both are open for a moment, so that no client
+// finds none.
+func (c *portsChange) listen(ctx context.Context, w config.Listener, inherited inheritedSockets) (net.Listener, error) {
+	if ln, ok := inherited.take(w.Network, w.Addr); ok {
+		return ln, nil
+	}
+	lc := net.ListenConfig{KeepAlive: -1} // package server sees to it
+	ln, err := lc.Listen(ctx, w.Network, w.Addr)
+	if !errors.Is(err, syscall.EADDRINUSE) || !c.yield(w.Addr) {
+		return ln, err
+	}
+	lc.Control = func(_, _ string, rc syscall.RawConn) error { return sharePort(rc) }
+	return lc.Listen(ctx, w.Network, w.Addr)
+}
+
+// yield makes those ports that are to be closed, and have the number of addr,
+// stand back for another socket of ours.
+func (c *portsChange) yield(addr string) (found bool) {
+	_, number, _ := net.SplitHostPort(addr)
+	for _, old := range c.closed {
+		ln, ok := old.Listener.(*net.TCPListener)
+		if _, n, _ := net.SplitHostPort(old.Addr().String()); !ok || n != number {
+			continue
+		}
+		if rc, err := ln.SyscallConn(); err == nil && sharePort(rc) == nil {
+			found = true
+		}
+	}
+	return found
+}
+
+// sharePort lets several sockets of one user have the same port (SO_REUSEPORT).
+func sharePort(rc syscall.RawConn) (err error) {
+	failed := rc.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+	})
+	return errors.Join(failed, err)
+}
+
+// discard closes what prepare opened.
+func (c *portsChange) discard() {
+	for _, opened := range c.opened {
+		opened.Close()
+	}
+}
+
+// apply serves the new ports and closes those that are not wanted any more.
+func (c *portsChange) apply() {
+	p := c.ports
+	p.mu.Lock()
+	p.open = c.next
+	p.mu.Unlock()
+	for i, next := range c.next {
+		next.direct.Store(c.direct[i])
+	}
+	for _, opened := range c.opened {
+		p.serve(opened)
+	}
+	for _, old := range c.closed {
+		old.removed.Store(true)
+		old.Close()
+		p.logger.Info("not listening any more", "address", old.Addr().String())
+	}
+}
+
+func (p *ports) serve(port *port) {
+	p.serving.Add(1)
+	go func() {
+		defer p.serving.Done()
+		err := p.server.Serve(port, port.direct.Load)
+		if !errors.Is(err, server.ErrClosed) && !port.removed.Load() {
+			p.logger.Error("a client port is lost", "address", port.Addr().String(), "cause", err)
+		}
+	}()
+	p.logger.Info("listening", "address", port.Addr().String(), "tls", tlsKind(port.direct.Load()))
+}
+
+func tlsKind(direct bool) string {
+	if direct {
+		return "direct"
+	}
+	return "starttls"
+}
+
+// list returns the ports that are open.
+func (p *ports) list() []*port {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.open
+}
+
+func (p *ports) find(key portKey) *port {
+	for _, open := range p.list() {
+		if open.key == key {
+			return open
+		}
+	}
+	return nil
+}
+
+// addr returns the address of the first port of its kind.
+func (p *ports) addr(direct bool) string {
+	for _, open := range p.list() {
+		if open.direct.Load() == direct {
+			return open.Addr().String()
+		}
+	}
+	return ""
+}
+
+// listenHint says what to do about an error of bind(2).
+func listenHint(err error, option string) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Sprintf("\nIs another server (Prosody, ejabberd) using it? Set %s to another port, or stop the other.", option)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Sprintf("\nThis user may not open a port below 1024. Set %s to another port, or give gatehouse CAP_NET_BIND_SERVICE.", option)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "\nThis machine has no such address. Set interfaces to one that it has, or to \"*\" or \"::\"."
+	}
+	return ""
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"gatehouse.im/gatehouse/config"
+)
+
+// retireTimeout is how long the script of a host that is gone may take to answer
+// what it was asked.
+const retireTimeout = time.Minute
+
+// configState is what became of the config file when it was read last.
+type configState struct {
+	loadedAt time.Time // when the config in use was read
+	changed  string    // what that changed
+	brokenAt time.Time // when a newer file was refused
+	broken   error     // why; nil if the config in use is that of the file
+}
+
+// outcome is what a reload did.
+type outcome struct {
+	changed      []string // options and files, by name
+	needsRestart []string
+	took         time.Duration
+}
+
+// String says it to a person.
+func (o outcome) String() string {
+	var b strings.Builder
+	if len(o.changed) == 0 {
+		b.WriteString("nothing changed")
+	} else {
+		fmt.Fprintf(&b, "reloaded in %s:\n  %s", o.took.Round(time.Millisecond), strings.Join(o.changed, "\n  "))
+	}
+	if len(o.needsRestart) > 0 {
+		fmt.Fprintf(&b, "\na restart is needed for: %s", strings.Join(o.needsRestart, ", "))
+	}
+	return b.String()
+}
+
+// What asks for a reload.
+const (
+	byFile    = "file"
+	bySignal  = "SIGHUP"
+	byCommand = "command"
+)
+
+// supervise reloads the config when it changes and when it is asked to, until
+// ctx ends. hup is SIGHUP.
+func (d *daemon) supervise(ctx context.Context, hup <-chan os.Signal) {
+	notify := notifier{d.logger}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.watcher.Changed():
+			_, _ = d.reload(ctx, byFile)
+		case <-hup:
+			notify.Reloading()
+			if d.log != nil {
+				for _, w := range d.log.Reopen() {
+					d.logger.Warn("log", "warning", w)
+				}
+			}
+			_, _ = d.reload(ctx, bySignal)
+			notify.Ready(d.summary())
+		case f := <-d.requests:
+			f()
+		}
+	}
+}
+
+// do has f run by the goroutine in supervise, and waits for it.
+func (d *daemon) do(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	select {
+	case d.requests <- func() { defer close(done); f() }:
+		<-done
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the daemon is busy: %w", ctx.Err())
+	case <-d.stopped:
+		return errors.New("the daemon is shutting down")
+	}
+}
+
+// reload reads the config anew and makes the daemon serve it, or leaves
+// everything as it was. Either way it writes one line to the log.
+func (d *daemon) reload(ctx context.Context, cause string) (outcome, error) {
+	began := time.Now()
+	o, err := d.replace(ctx)
+	o.took = time.Since(began)
+	state := *d.reloaded.Load()
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return o, err // it is the end of the daemon that is in the way
+	case err != nil:
+		d.logger.Error("reload refused; the config in use stays", "by", cause, "took", o.took, "cause", err)
+		state.broken, state.brokenAt = err, began
+	case len(o.changed)+len(o.needsRestart) == 0:
+		level := d.logger.Info
+		if cause == byFile && state.broken == nil {
+			level = d.logger.Debug
+		}
+		level("reload: nothing changed", "by", cause, "took", o.took)
+		state.loadedAt, state.broken = began, nil
+	default:
+		attrs := []any{"by", cause, "took", o.took, "changed", strings.Join(o.changed, "; ")}
+		if len(o.needsRestart) > 0 {
+			attrs = append(attrs, "needs_restart", strings.Join(o.needsRestart, ", "))
+		}
+		d.logger.Info("reloaded", attrs...)
+		state = configState{loadedAt: began, changed: strings.Join(o.changed, "; ")}
+	}
+	d.reloaded.Store(&state)
+	d.metrics.Reload(o.took, err, strings.Join(o.changed, "; "), began)
+	return o, err
+}
+
+// replace does the work of reload: everything new is made and checked, then it
+// takes the place of the old, and then the old is ended.
+func (d *daemon) replace(ctx context.Context) (o outcome, err error) {
+	cfg, warnings, err := d.load()
+	if err != nil {
+		return o, err
+	}
+	old := d.parts.Load()
+	cfg, o.needsRestart = keep(cfg, old.config)
+	d.builder.memory.retry()
+	next, err := d.builder.build(ctx, cfg, old)
+	if err != nil {
+		return o, err
+	}
+	changes := config.Diff(old.config, cfg)
+	restarted := next.restarted()
+	opened, err := d.ports.prepare(ctx, d.listeners(cfg), nil)
+	if err != nil {
+		next.discard(ctx)
+		return o, err
+	}
+	consoles, err := d.admin.prepare(ctx, cfg.Admin, nil)
+	if err != nil {
+		opened.discard()
+		next.discard(ctx)
+		return o, err
+	}
+
+	// From here on nothing fails.
+	next.apply()
+	d.parts.Store(next)
+	d.server.SetConfig(next.server)
+	opened.apply()
+	consoles.apply()
+	d.setLog(cfg)
+	d.retiring.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), retireTimeout)
+		defer cancel()
+		if err := old.retire(ctx, next); err != nil {
+			d.logger.Warn("the script of a host that is gone", "cause", err)
+		}
+	})
+	for _, c := range changes {
+		o.changed = append(o.changed, c.String())
+	}
+	for _, host := range restarted {
+		o.changed = append(o.changed, host+": script started anew")
+	}
+	if len(o.changed) > 0 {
+		for _, w := range warnings {
+			d.logger.Warn("config", "warning", w)
+		}
+	}
+	return o, nil
+}
+
+// keep returns cfg with what only a restart can change as it is in old, and names
+// that.
+func keep(cfg, old *config.Config) (*config.Config, []string) {
+	if cfg.DataDir == old.DataDir {
+		return cfg, nil
+	}
+	// The tokens that were used are remembered there.
+	kept := *cfg
+	kept.DataDir = old.DataDir
+	return &kept, []string{"gatehouse_data_dir"}
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"gatehouse.im/gatehouse/config"
+	"gatehouse.im/gatehouse/extauth"
+	"gatehouse.im/gatehouse/internal/admin"
+	"gatehouse.im/gatehouse/saslmech"
+	"gatehouse.im/gatehouse/server"
+)
+
+// observer tells the metrics what package server does.
+type observer struct{ metrics *admin.Metrics }
+
+func (o observer) Login(l server.Login) {
+	o.metrics.Login(admin.Login{
+		Time: l.Time, Host: l.Host, User: l.User, Mechanism: l.Mechanism, Remote: l.Remote, TLS: l.TLS,
+		Verdict: string(l.Verdict), Condition: l.Condition, Cause: l.Cause, Duration: l.Duration,
+	})
+}
+
+func (o observer) Handshake(took time.Duration, err error) { o.metrics.Handshake(took, err) }
+
+// status shows the daemon to package admin.
+type status struct{ *daemon }
+
+// Status implements admin.Source.
+func (d status) Status() admin.Status {
+	p := d.parts.Load()
+	s := admin.Status{
+		Version:     version(),
+		Started:     d.started,
+		Connections: make(map[string]int),
+		Config:      d.configStatus(p.config.Path),
+	}
+	for state, n := range d.server.Connections() {
+		s.Connections[state.String()] = n
+	}
+	for _, h := range p.config.Hosts {
+		host := admin.Host{Name: h.Name, Mechanisms: saslmech.Offered(h.OfferPlain, h.OfferToken)}
+		if pool := p.pools[h.Name]; pool != nil {
+			host.Pool = poolStatus(h, pool.Stats())
+		}
+		s.Hosts = append(s.Hosts, host)
+		s.Certificates = append(s.Certificates, certificateStatus(p, h)...)
+	}
+	if o := p.memory.opened.Load(); o != nil {
+		s.Replay = &admin.Replay{OK: true}
+		err := o.err
+		if err == nil {
+			s.Replay.Entries, err = o.replay.State()
+		}
+		if err != nil {
+			s.Replay.OK, s.Replay.Err = false, err.Error()
+		}
+	}
+	for _, port := range d.ports.list() {
+		s.Listeners = append(s.Listeners, admin.Listener{Address: port.Addr().String(), Kind: tlsKind(port.direct.Load())})
+	}
+	for _, at := range p.config.Admin {
+		s.Listeners = append(s.Listeners, admin.Listener{Address: at.Addr, Kind: "admin"})
+	}
+	return s
+}
+
+func (d status) configStatus(path string) admin.Config {
+	state := d.reloaded.Load()
+	c := admin.Config{Path: path, LoadedAt: state.loadedAt, OK: state.broken == nil, LastChange: state.changed}
+	if state.broken != nil {
+		c.BrokenAt, c.Error = state.brokenAt, state.broken.Error()
+	}
+	return c
+}
+
+func poolStatus(h *config.Host, stats extauth.Stats) *admin.Pool {
+	p := &admin.Pool{
+		Script:    strings.Join(h.External.Command, " "),
+		Processes: stats.Processes,
+		Size:      stats.Size,
+		Busy:      stats.Busy,
+		Queued:    stats.Queued,
+		Restarts:  stats.Restarts,
+		Timeouts:  stats.Timeouts,
+	}
+	for _, w := range stats.Workers {
+		p.Workers = append(p.Workers, admin.Worker{
+			ID: w.ID, PID: w.PID, Busy: w.Busy, Since: w.Since, Answers: w.Answers, Old: w.Old,
+		})
+	}
+	return p
+}
+
+func certificateStatus(p *parts, h *config.Host) []admin.Certificate {
+	var list []admin.Certificate
+	for i, c := range p.certificates[h.Name] {
+		leaf := c.Leaf
+		entry := admin.Certificate{
+			Host: h.Name, Names: leaf.DNSNames, NotAfter: leaf.NotAfter, Issuer: leaf.Issuer.String(),
+			SelfSigned: bytes.Equal(leaf.RawIssuer, leaf.RawSubject),
+		}
+		if i < len(h.Certificates) {
+			entry.File = h.Certificates[i].CertFile
+		}
+		list = append(list, entry)
+	}
+	return list
+}
+
+// Ready implements admin.Source.
+func (d status) Ready() error {
+	if !d.ready.Load() {
+		return errors.New("the daemon is starting or shutting down")
+	}
+	return nil
+}
+
+// Reload implements admin.Source.
+func (d status) Reload(ctx context.Context) (string, error) {
+	var (
+		o      outcome
+		failed error
+	)
+	if err := d.do(ctx, func() { o, failed = d.reload(context.WithoutCancel(ctx), byCommand) }); err != nil {
+		return "", err
+	}
+	return o.String(), failed
+}
+
+// alive says whether the goroutine that reloads still listens, for the watchdog.
+func (d *daemon) alive(ctx context.Context) bool {
+	return d.do(ctx, func() {}) == nil
+}
+
+// summary is the daemon in one line.
+func (d *daemon) summary() string {
+	p := d.parts.Load()
+	text := fmt.Sprintf("serving %d host(s) on %d port(s)", len(p.config.Hosts), len(d.ports.list()))
+	if state := d.reloaded.Load(); state.broken != nil {
+		text += "; the config file is broken: " + state.broken.Error()
+	}
+	return text
+}
