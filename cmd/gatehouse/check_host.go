@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"gatehouse.im/gatehouse/config"
@@ -18,6 +19,9 @@ func (r *report) daemon(cfg *config.Config) {
 			config.LogToSyslog: "syslog", config.LogToNowhere: "nowhere",
 		}[sink.To]
 		r.row(map[bool]string{true: "log"}[i == 0], "%s: %s%s", to, sink.Levels, r.at(sink.Pos))
+	}
+	if cfg.LogFormat != "" {
+		r.row("", "as %s", cfg.LogFormat)
 	}
 	for _, a := range cfg.Admin {
 		r.row("admin", "%s%s: metrics and a status page, for whoever reaches it on this machine", a.Addr, r.at(a.Pos))
@@ -139,10 +143,33 @@ func (r *report) tokens(cfg *config.Config, h *config.Host, s settings) {
 		text += "; the script is asked whether the user exists"
 	}
 	r.row("tokens", "%s", text)
+	r.weakSecrets(h)
 	for i, seed := range t.Seeds {
 		if len(seed) < minSeed {
 			r.add(warning, s.problem(h, "otp_seed",
 				fmt.Sprintf("seed %d has %d bytes, which can be guessed; `gatehouse token keys` prints a good one", i+1, len(seed))))
+		}
+	}
+}
+
+const (
+	// minSecret is below what anybody could find by trying.
+	minSecret = 16
+	// publicSecret is how the one in prosody.cfg.lua.example begins.
+	publicSecret = "example-only-"
+)
+
+// weakSecrets makes a danger of what Load warns of: who knows or finds
+// token_secret and otp_seed comes in as anybody.
+func (r *report) weakSecrets(h *config.Host) {
+	if !slices.ContainsFunc(h.Token.Secrets, func(s []byte) bool {
+		return len(s) < minSecret || strings.HasPrefix(string(s), publicSecret)
+	}) {
+		return
+	}
+	for i, f := range r.findings {
+		if f.level == warning && f.Option == "token_secret" && (f.Host == "" || f.Host == h.Name) {
+			r.findings[i].level = danger
 		}
 	}
 }

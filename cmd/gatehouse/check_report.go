@@ -82,7 +82,11 @@ func (r *report) begin(path string, cfg *config.Config) {
 	if len(cfg.Files) > 1 {
 		var more []string
 		for _, file := range cfg.Files[1:] {
-			more = append(more, r.short(file))
+			name := r.short(file)
+			if _, err := os.Stat(file); err != nil {
+				name += " (not there)"
+			}
+			more = append(more, name)
 		}
 		r.row("reads also", "%s", strings.Join(more, ", "))
 	}
@@ -128,9 +132,9 @@ func (r *report) wrapped(w io.Writer, lead string, indent int, text string) {
 // config file.
 func (r *report) short(path string) string {
 	if inside, ok := strings.CutPrefix(path, r.dir+"/"); ok && r.dir != "" {
-		return inside
+		return clean(inside)
 	}
-	return path
+	return clean(path)
 }
 
 // at is a position in brackets behind a text, or nothing.
@@ -162,7 +166,7 @@ func (r *report) listFindings(w io.Writer, indent string) {
 			p.Pos.File = r.short(p.Pos.File)
 		}
 		lead := indent + colour[f.level](fmt.Sprintf("%-8s", levelNames[f.level])) + " "
-		r.wrapped(w, lead, len(indent)+9, clean(p.String()))
+		r.wrapped(w, lead, len(indent)+9, clean(strings.ReplaceAll(p.String(), "\n", " ")))
 	}
 }
 

@@ -115,6 +115,21 @@ func TestCheckCmd_explains(t *testing.T) {
 			not:    []string{"MFRGG"},
 		},
 		{
+			name: "keys that are known or can be guessed",
+			config: "otp_seed = 'XVGR73KMZH2M4XMY' authentication = 'token'\n" +
+				"VirtualHost 'a.example' token_secret = 'tooshort'\nVirtualHost 'b.example' token_secret = 'example-only-0123456789'\n" +
+				"VirtualHost 'c.example' token_secret = '0123456789abcdef0123456789abcdef'",
+			want: []string{`DANGER   prosody\.cfg\.lua:4: host a\.example: token_secret: secret 1 has 8 bytes, which can be guessed`,
+				`DANGER   prosody\.cfg\.lua:5: host b\.example: token_secret: secret 1 is the one of gatehouse's example`, `has 2 dangers`},
+			not: []string{"tooshort", "example-only"},
+		},
+		{
+			name: "files that are not there",
+			config: "gatehouse_log_format = 'json' local f = io.open('keys')\n" +
+				"VirtualHost 'a.example' authentication = 'external' external_auth_command = './auth.sh'",
+			want: []string{`reads also   \S+/keys \(not there\)`, `standard error: info, warn, error\n +as json\n`},
+		},
+		{
 			name: "no TLS",
 			config: keys + "c2s_require_encryption = false allow_unencrypted_plain_auth = true\n" +
 				"authentication = 'external' external_auth_command = './auth.sh'\nVirtualHost 'a.example'\nVirtualHost 'b.example'",
