@@ -64,8 +64,8 @@ func (r *rig) gatehouse(ctx context.Context, name string, s script) (*process, e
 	if err := os.WriteFile(base+".cfg.lua", b.Bytes(), 0o600); err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, r.path("gatehouse"), "serve", "--config", base+".cfg.lua")
-	return start(name, cmd, base+".log", regexp.MustCompile(`(?s)msg=listening address=(\S+).*msg=ready`))
+	cmd := exec.CommandContext(ctx, r.path("gatehouse"), "serve", "--config", base+".cfg.lua", "--log-format", "text")
+	return start(name, cmd, base+".log", regexp.MustCompile(`(?s)info listening address=(\S+).*info ready`))
 }
 
 // floor starts the server that plays its part from fixed strings.

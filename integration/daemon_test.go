@@ -73,7 +73,7 @@ type daemon struct {
 func launch(t testing.TB, config string, env ...string) *daemon {
 	t.Helper()
 	d := &daemon{
-		cmd:   exec.Command(gatehouse, "serve", "--config", config),
+		cmd:   exec.Command(gatehouse, "serve", "--config", config, "--log-format", "text"),
 		log:   newLogBuffer(),
 		ended: make(chan struct{}),
 	}
@@ -114,7 +114,7 @@ var errEnded = errors.New("the program ended")
 
 // ready waits for the line that says all ports are open.
 func (d *daemon) ready() error {
-	_, err := d.waitFor(regexp.MustCompile(`(?m)^.*msg=ready\b.*$`))
+	_, err := d.waitFor(regexp.MustCompile(`(?m)^\S+ info ready\b.*$`))
 	return err
 }
 
@@ -140,7 +140,7 @@ func (d *daemon) waitFor(pattern *regexp.Regexp) (string, error) {
 	}
 }
 
-var listening = regexp.MustCompile(`(?m)^.*msg=listening\b.*$`)
+var listening = regexp.MustCompile(`(?m)^\S+ info listening\b.*$`)
 
 // addresses returns the addresses of one kind of port, "starttls" or "direct", in the order of the log.
 func (d *daemon) addresses(kind string) []string {

@@ -12,7 +12,7 @@ const module = "gatehouse.im/gatehouse/"
 // allowed is who may import whom within the module: docs/architecture.md. A
 // package that is missing imports nothing of ours.
 var allowed = map[string][]string{
-	"cmd/gatehouse":   {"config", "server", "extauth", "saslmech", "internal/token", "internal/client"},
+	"cmd/gatehouse":   {"config", "server", "extauth", "saslmech", "internal/admin", "internal/client", "internal/logging", "internal/token"},
 	"config":          {"internal/luaconf"},
 	"server":          {"saslmech", "internal/xmlstream"},
 	"internal/client": {"saslmech", "internal/xmlstream"},
