@@ -112,8 +112,9 @@ func matchingKey(cert string) string {
 // indexDir adds what index_certs of core/certmanager.lua finds: files *.crt and those with fullchain in their names, with
 // a key beside them, valid today.
 func (l *loader) indexDir(dir string, index certIndex, depth int, files *int) {
+	before := stampFile(dir)
 	entries, err := os.ReadDir(dir)
-	l.sources.pattern(filepath.Join(dir, "*"), matchingOf(entries, "*"))
+	l.sources.pattern(filepath.Join(dir, "*"), before, matchingOf(entries, "*"))
 	if err != nil {
 		s := section{l, "*"}
 		if s.has("certificates") && depth == maxCertDepth {

@@ -26,7 +26,7 @@ type Sources struct {
 
 // fingerprint says what files are like. Two of the same files are equal when nobody touched these.
 type fingerprint struct {
-	files   map[string]stamp    // by path: of files, and of what matches patterns
+	files   map[string]stamp    // by path: of files, of what matches patterns, and of the directories of patterns
 	matches map[string][]string // by pattern: the names, sorted
 }
 
@@ -73,9 +73,10 @@ func (s Sources) take() fingerprint {
 		now.files[path] = stampFile(path)
 	}
 	for _, pattern := range s.Patterns {
+		dir := filepath.Dir(pattern)
+		now.files[dir] = stampFile(dir)
 		names := matching(pattern)
 		now.matches[pattern] = names
-		dir := filepath.Dir(pattern)
 		for _, name := range names[:min(len(names), maxMatches)] {
 			path := filepath.Join(dir, name)
 			if _, known := now.files[path]; !known {
@@ -136,8 +137,14 @@ func (s *sources) evaluated(eval *luaconf.Result) {
 		s.seen.files[path] = stampOf(eval.Infos[path])
 	}
 	for _, glob := range eval.Globs {
-		s.pattern(glob.Pattern, glob.Names)
+		s.pattern(glob.Pattern, stampOf(glob.Dir), glob.Names)
 	}
+}
+
+// has says whether a path was looked at.
+func (s *sources) has(path string) bool {
+	_, seen := s.seen.files[path]
+	return seen
 }
 
 // file adds a file that is going to be read, or looked for.
@@ -147,22 +154,26 @@ func (s *sources) file(path string) {
 	}
 	s.known[path] = true
 	s.Files = append(s.Files, path)
-	if _, seen := s.seen.files[path]; !seen {
+	if !s.has(path) {
 		s.seen.files[path] = stampFile(path)
 	}
 }
 
-// pattern adds a pattern with the names that matched it.
-func (s *sources) pattern(pattern string, names []string) {
-	if _, known := s.seen.matches[pattern]; !known {
-		s.Patterns = append(s.Patterns, pattern)
-		s.seen.matches[pattern] = names
+// pattern adds a pattern with its directory, as it was before it was read, and the names that matched.
+func (s *sources) pattern(pattern string, dir stamp, names []string) {
+	if _, known := s.seen.matches[pattern]; known {
+		return
+	}
+	s.Patterns = append(s.Patterns, pattern)
+	s.seen.matches[pattern] = names
+	if path := filepath.Dir(pattern); !s.has(path) {
+		s.seen.files[path] = dir
 	}
 }
 
 // match notes what a file of a directory is like before it is read, if the pattern "*" of that directory means it.
 func (s *sources) match(path string, info os.FileInfo) {
-	if _, seen := s.seen.files[path]; !seen && luaconf.Match("*", filepath.Base(path)) {
+	if !s.has(path) && luaconf.Match("*", filepath.Base(path)) {
 		s.seen.files[path] = stampOf(info)
 	}
 }

@@ -60,13 +60,13 @@ func (e *evaluator) noteFile(path string) {
 }
 
 // noteGlob notes the wildcards of an Include and what they stand for.
-func (e *evaluator) noteGlob(pattern string, names []string) {
+func (e *evaluator) noteGlob(glob Glob) {
 	for _, known := range e.globs {
-		if known.Pattern == pattern {
+		if known.Pattern == glob.Pattern {
 			return
 		}
 	}
-	e.globs = append(e.globs, Glob{pattern, names})
+	e.globs = append(e.globs, glob)
 }
 
 // plainError is "path: what the system says", as in C and in Lua.
@@ -98,6 +98,7 @@ func (f *configFile) include(L *lua.LState) int {
 	// the order that people expect, and the same everywhere.
 	path := f.resolve(name)
 	dir, glob := filepath.Split(path)
+	info, _ := os.Stat(dir) // nil with an error, which ReadDir tells
 	entries, err := os.ReadDir(dir)
 	var names []string
 	for _, entry := range entries {
@@ -106,7 +107,7 @@ func (f *configFile) include(L *lua.LState) int {
 		}
 	}
 	if abs, err := filepath.Abs(path); err == nil {
-		f.e.noteGlob(abs, names)
+		f.e.noteGlob(Glob{abs, names, info})
 	}
 	if err != nil {
 		L.RaiseError("%s", plainError(dir, err).Error())

@@ -109,8 +109,9 @@ type Result struct {
 // Glob is an Include with wildcards: '*' and '?' in the last part of the path, which do not stand for a dot at its
 // beginning.
 type Glob struct {
-	Pattern string   // an absolute path
-	Names   []string // what matched in its directory, sorted
+	Pattern string      // an absolute path
+	Names   []string    // what matched in its directory, sorted
+	Dir     os.FileInfo // what the system said of the directory before it was read; nil where it did not say anything
 }
 
 // Match says whether a wildcard pattern (the last part of a Glob's) stands for a file name, as glob_to_pattern of Prosody's

@@ -1,0 +1,135 @@
+package config
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"gatehouse.im/gatehouse/internal/luaconf"
+)
+
+// dirTree says which directories lead to the Sources, and what in each of them is of interest. The keys are absolute paths
+// without symbolic links.
+//
+// Directories are watched instead of files, for files are replaced; and every directory on the way from the root is, for
+// directories and links are replaced as well. The mount of a Kubernetes volume has file -> ..data/file and
+// ..data -> ..2026_01_31/, and what changes is ..data.
+type dirTree map[string]*dirInterest
+
+// dirInterest is what matters in one directory.
+type dirInterest struct {
+	names map[string]bool
+	globs []string
+}
+
+// wants says whether something about an entry of the directory is of interest.
+func (d *dirInterest) wants(name string) bool {
+	if d.names[name] {
+		return true
+	}
+	for _, glob := range d.globs {
+		if luaconf.Match(glob, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *dirInterest) equal(other *dirInterest) bool {
+	return maps.Equal(d.names, other.names) && slices.Equal(d.globs, other.globs)
+}
+
+// maxLinks is how many symbolic links a path may lead through, as in path_resolution(7).
+const maxLinks = 40
+
+// treeWalk makes a dirTree. It looks at each entry of a directory once.
+type treeWalk struct {
+	tree  dirTree
+	kinds map[string]entryKind
+}
+
+// entryKind is what one directory entry is.
+type entryKind struct {
+	dir  bool
+	link string // the target of a symbolic link
+}
+
+// directories returns the tree of the Sources as the directories are now. Where one is missing, the tree ends with the
+// nearest that is there, and the name to wait for in it.
+func (s Sources) directories() dirTree {
+	w := treeWalk{make(dirTree), make(map[string]entryKind)}
+	for _, path := range s.Files {
+		w.visit(path)
+	}
+	for _, pattern := range s.Patterns {
+		dir, ok := w.visit(filepath.Dir(pattern))
+		if !ok {
+			continue
+		}
+		w.at(dir).globs = append(w.at(dir).globs, filepath.Base(pattern))
+		names := matching(pattern)
+		for _, name := range names[:min(len(names), maxMatches)] {
+			w.visit(filepath.Join(dir, name)) // it may be a link to somewhere else
+		}
+	}
+	return w.tree
+}
+
+func (w *treeWalk) at(dir string) *dirInterest {
+	if w.tree[dir] == nil {
+		w.tree[dir] = &dirInterest{names: make(map[string]bool)}
+	}
+	return w.tree[dir]
+}
+
+// visit goes from the root to a path, through all the links, and notes each step. It returns where that led, and whether
+// there is a directory.
+func (w *treeWalk) visit(path string) (string, bool) {
+	at, rest, links := "/", strings.Split(path, "/"), 0
+	for len(rest) > 0 {
+		name := rest[0]
+		rest = rest[1:]
+		switch name {
+		case "", ".":
+			continue
+		case "..":
+			at = filepath.Dir(at)
+			continue
+		}
+		w.at(at).names[name] = true
+		next := filepath.Join(at, name)
+		kind := w.kind(next)
+		switch {
+		case kind.link != "":
+			if links++; links > maxLinks {
+				return "", false
+			}
+			if filepath.IsAbs(kind.link) {
+				at = "/"
+			}
+			rest = append(strings.Split(kind.link, "/"), rest...)
+		case kind.dir:
+			at = next
+		default:
+			return "", false // a file, or nothing
+		}
+	}
+	return at, true
+}
+
+func (w *treeWalk) kind(path string) entryKind {
+	if kind, known := w.kinds[path]; known {
+		return kind
+	}
+	var kind entryKind
+	if info, err := os.Lstat(path); err == nil {
+		kind.dir = info.IsDir()
+		if info.Mode()&os.ModeSymlink != 0 {
+			kind.link, _ = os.Readlink(path) // gone in the meantime: nothing
+		}
+	}
+	w.kinds[path] = kind
+	return kind
+}
