@@ -16,6 +16,11 @@ go-sendxmpp        another one, on mellium
 openssl            certificates and TLS as others do them
 lua5.4             the reference for config files
 fail2ban           the filter of contrib/fail2ban
+python3-systemd    fail2ban, where it reads the journal
+systemd            journalctl, for the queries of docs/log.md
+systemd-journal-remote  to make a journal for it
+jq                 a query of docs/log.md
+logrotate          the rules of docs/log.md
 chromium           the status page, as a browser shows it
 fonts-dejavu-core  something for the browser to write with
 prosody            the reference for config files, and later the upstream; it is not started

@@ -43,7 +43,7 @@ func TestDocs_messages(t *testing.T) {
 func messages(t *testing.T, root string) (logged map[string]string, all map[string]bool) {
 	t.Helper()
 	logged, all = make(map[string]string), make(map[string]bool)
-	position := map[string]int{"Debug": 0, "Info": 0, "Warn": 0, "Error": 0, "LogAttrs": 2}
+	position := map[string]int{"Debug": 0, "Info": 0, "Warn": 0, "Error": 0, "Log": 2, "LogAttrs": 2}
 	files := token.NewFileSet()
 	look := func(n ast.Node) bool {
 		switch n := n.(type) {
