@@ -79,14 +79,13 @@ func TestFail2ban_realLogins(t *testing.T) {
 			plan := accounts("alice", "secret", "remote=192.0.2.1", "secret", "condition=not-authorized", "secret")
 			plan["rules"] = []any{map[string]any{"match": "auth:down:", "do": []any{map[string]any{"exit": 1}}}}
 			log := filepath.Join(dir, "gatehouse.log")
-			launch(t, writeConfig(t, dir, []host{{"localhost", options{
+			listening, _ := serveLogging(t, log, writeConfig(t, dir, []host{{"localhost", options{
 				"authentication": "external", "external_auth_command": installScript(t, dir, "auth", plan).path,
 			}}}, baseOptions(dir), options{
 				"interfaces":           []any{"127.0.0.1", "::1"},
 				"gatehouse_log":        log,
 				"gatehouse_log_format": format,
 			}))
-			listening := listeningIn(t, log)
 			var want []string
 			for _, g := range guesses {
 				g.try(t, listening)
@@ -95,31 +94,10 @@ func TestFail2ban_realLogins(t *testing.T) {
 				}
 			}
 			if got := fail2ban(t, log); !slices.Equal(got, want) {
-				text, _ := os.ReadFile(log)
-				t.Errorf("got  %v\nwant %v\n%s", got, want, text)
+				t.Errorf("got  %v\nwant %v", got, want)
 			}
 		})
 	}
-}
-
-// listeningIn waits for a daemon that logs into a file and returns its STARTTLS ports, 127.0.0.1 and ::1.
-func listeningIn(t *testing.T, log string) map[string]string {
-	t.Helper()
-	var text []byte
-	until(t, "ready", patience, func() bool {
-		text, _ = os.ReadFile(log)
-		return regexp.MustCompile(`info ready |"msg":"ready"`).Match(text)
-	})
-	found := make(map[string]string)
-	pattern := regexp.MustCompile(`listening.*?address(?:=|":")(\S+?:\d+)(?: |",").*starttls`)
-	for _, m := range pattern.FindAllStringSubmatch(string(text), -1) {
-		ip, _, err := net.SplitHostPort(m[1])
-		if err != nil {
-			t.Fatal(err)
-		}
-		found[ip] = m[1]
-	}
-	return found
 }
 
 // try makes the attempt and checks its outcome.

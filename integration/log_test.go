@@ -1,7 +1,9 @@
 package integration
 
 import (
+	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +11,41 @@ import (
 	"strings"
 	"testing"
 )
+
+// serveLogging starts the program on a config that has it log to a file, in the format that the config says. It
+// returns the STARTTLS ports by address, 127.0.0.1 and ::1, and the process id.
+func serveLogging(t *testing.T, log, config string) (listening map[string]string, pid int) {
+	t.Helper()
+	cmd := exec.Command(gatehouse, "serve", "--config", config)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			text, _ := os.ReadFile(log)
+			t.Logf("standard error:\n%s\n%s:\n%s", &stderr, log, text)
+		}
+	})
+	var text []byte
+	until(t, "ready", patience, func() bool {
+		text, _ = os.ReadFile(log)
+		return regexp.MustCompile(`info ready |"msg":"ready"`).Match(text)
+	})
+	listening = make(map[string]string)
+	pattern := regexp.MustCompile(`listening.*?address(?:=|":")(\S+?:\d+)(?: |",").*starttls`)
+	for _, m := range pattern.FindAllStringSubmatch(string(text), -1) {
+		ip, _, err := net.SplitHostPort(m[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		listening[ip] = m[1]
+	}
+	return listening, cmd.Process.Pid
+}
 
 // TestLog_rotation: logrotate, configured as docs/log.md has it, moves the file away; the daemon goes on in a new one,
 // and its script stays.
@@ -21,10 +58,10 @@ func TestLog_rotation(t *testing.T) {
 	}
 	s := installScript(t, dir, "auth", accounts("alice", "secret"))
 	log := filepath.Join(logs, "gatehouse.log")
-	d := launch(t, writeConfig(t, dir, []host{{"localhost", options{
+	listening, pid := serveLogging(t, log, writeConfig(t, dir, []host{{"localhost", options{
 		"authentication": "external", "external_auth_command": s.path,
 	}}}, baseOptions(dir), options{"gatehouse_log": log, "gatehouse_log_format": "text"}))
-	address := listeningIn(t, log)["127.0.0.1"]
+	address := listening["127.0.0.1"]
 	expectAuth(t, "before", address, "localhost", "PLAIN", plain("alice", "secret"), "success")
 
 	page, err := os.ReadFile("../docs/log.md")
@@ -36,7 +73,7 @@ func TestLog_rotation(t *testing.T) {
 	if !strings.Contains(rules, signal) {
 		t.Fatalf("docs/log.md: %q", rules)
 	}
-	rules = strings.Replace(rules, signal, fmt.Sprintf("kill -HUP %d", d.cmd.Process.Pid), 1)
+	rules = strings.Replace(rules, signal, fmt.Sprintf("kill -HUP %d", pid), 1)
 	rules = strings.Replace(rules, "/var/log/gatehouse", logs, 1)
 	conf := filepath.Join(dir, "rotate.conf")
 	if err := os.WriteFile(conf, []byte(rules), 0o644); err != nil {
