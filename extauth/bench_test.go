@@ -106,7 +106,7 @@ func newBareWorker(b *testing.B, v variant) *transport {
 	go func() {
 		defer close(stopped)
 		runtime.LockOSThread() // this thread's end would be the script's
-		proc, err := startProcess(&cfg, &child, v.pty)
+		proc, err := startProcess(newSettings(cfg), &child)
 		child.close()
 		started <- err
 		if err == nil {

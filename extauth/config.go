@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Config describes a pool. It is read once, by NewPool, and may be shared afterwards.
+// Config describes a pool. It is read once, by NewPool or Pool.Prepare, and may be shared afterwards.
 type Config struct {
 	// Name is the host that the pool works for. It appears in the log only.
 	Name string
@@ -18,7 +18,7 @@ type Config struct {
 	Command []string
 	// Dir is the working directory of the script; empty means the daemon's own.
 	Dir string
-	// Env is the environment of the script. Nil means Environ().
+	// Env is the environment of the script. Nil means Environ(), as it is when the Config is read.
 	Env []string
 	// Protocol is the wire format.
 	Protocol Protocol
@@ -60,6 +60,34 @@ func (c *Config) check() error {
 		return fmt.Errorf("%w: queue of %d", ErrConfig, c.Queue)
 	}
 	return nil
+}
+
+// settings is a Config in the form in which a pool works with it. It is never written after it was made, so whoever
+// has one may read it without a lock.
+type settings struct {
+	Config
+	log *slog.Logger // Logger, or one that discards, with the host's name
+}
+
+// newSettings takes over cfg, which passed check.
+func newSettings(cfg Config) *settings {
+	cfg.Command = slices.Clone(cfg.Command)
+	if cfg.Env = slices.Clone(cfg.Env); cfg.Env == nil {
+		cfg.Env = Environ()
+	}
+	cfg.PTY = cfg.PTY && cfg.Protocol == Generic
+	cfg.StartTimeout = max(cfg.StartTimeout, cfg.Timeout)
+	log := cfg.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &settings{Config: cfg, log: log.With("host", cfg.Name)}
+}
+
+// sameProcess reports whether the processes of s and other are started alike.
+func (s *settings) sameProcess(other *settings) bool {
+	return s.Dir == other.Dir && s.Protocol == other.Protocol && s.PTY == other.PTY &&
+		slices.Equal(s.Command, other.Command) && slices.Equal(s.Env, other.Env)
 }
 
 func hasNUL(s string) bool { return strings.IndexByte(s, 0) >= 0 }

@@ -32,6 +32,20 @@
 // to 2 s; an answer resets this. A worker that has answered may end whenever it likes: one-shot scripts work, and their
 // successor is started at once. Auth and IsUser are tried once more if the worker ended before a byte of an answer.
 //
+// # Reload
+//
+// A pool stays the same through every reload of its host. [Pool.Prepare] checks a new Config, and if that asks for
+// other processes, or a file of the command has changed, starts one and watches it for 150 ms; [Update.Apply] then
+// makes the change in one moment, [Update.Discard] drops it. Limits and sizes change in place. Processes do not: those
+// of the new kind are a new generation. From that moment all queries that have no worker yet go to it, those in the
+// queue included; idle workers of the old one are ended, busy ones answer their query, within the deadline that it came
+// with, and are ended then. What was learned about the old script (its speed, its faults, the back-off) is forgotten,
+// and the new one has the grace of a pool's first start.
+//
+// Not every broken script is found: one that takes more than 150 ms to fail, or that hangs, takes over, and has to be
+// mended as if it had been there from the beginning. While the last queries of the old generation are answered, the
+// script runs in both versions, up to twice Config.Processes times, in "blocking" mode twice.
+//
 // # What cannot be told
 //
 // Neither protocol ties an answer to a query. A script that answers one query twice, the second time in the very

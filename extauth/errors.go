@@ -21,6 +21,6 @@ var (
 	ErrStart = errors.New("script cannot be started")
 	// ErrClosed: the pool is closed, or was closed before the answer came.
 	ErrClosed = errors.New("pool is closed")
-	// ErrConfig: a field of Config makes no sense. Only NewPool and ParseProtocol return it.
+	// ErrConfig: a field of Config makes no sense. Only NewPool, Pool.Prepare and ParseProtocol return it.
 	ErrConfig = errors.New("bad auth script configuration")
 )

@@ -117,7 +117,7 @@ func FuzzClean(f *testing.F) {
 	f.Add([]byte("auth:alice:example.org:secret\x1b[31m"), "secret")
 	f.Add([]byte("\xff\x00"), "")
 	f.Fuzz(func(t *testing.T, line []byte, secret string) {
-		log := newStderrLog(nil, nil)
+		log := new(stderrLog)
 		log.hide(secret)
 		got := clean(log.masked(line))
 		if strings.ContainsFunc(got, func(r rune) bool { return r < ' ' || r == 0x7f }) {

@@ -5,17 +5,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // Pool asks the script of one host. Its methods may be called from any number of goroutines.
 type Pool struct {
-	cfg Config
-	log *slog.Logger
+	settings atomic.Pointer[settings] // the present ones; written under mu
 
 	wake    chan struct{} // to the starter: look again whether a process is needed
+	trials  chan *Update  // to the starter: start the first worker of a generation to come
+	update  chan struct{} // holds one element while an Update is pending
 	stop    chan struct{} // closed when Close begins
 	gone    chan struct{} // closed when Close is through
 	drained chan struct{} // closed when the pool is closed and no query is in flight
@@ -24,31 +25,15 @@ type Pool struct {
 
 	watchers sync.WaitGroup // the goroutines of the workers; only the starter adds to it and waits for it
 
-	mu           sync.Mutex // guards everything below
-	closed       bool
-	workers      map[*worker]struct{} // until they are reaped
-	live         int                  // workers that are not retired
-	busy         int
-	idle         []*worker     // the one that has been idle longest is in front
-	waiters      *list.List    // of *waiter, the oldest in front
-	prestart     bool          // start a worker although nobody waits for one
-	deaths       int           // processes in a row that ended without any answer
-	notUntil     time.Time     // no start before this: the back-off
-	lastErr      error         // why the last worker could not be started or ended
-	warmAt       time.Time     // when the first worker of the pool was up, or failed to come up
-	suspectUntil time.Time     // the script said something unasked not long ago
-	typical      time.Duration // moving average of what the script takes
-	restarts     int
-	timeouts     int
-}
-
-// Stats is a pool at one moment. Restarts and Timeouts count from the pool's start.
-type Stats struct {
-	Size     int // workers that are alive
-	Busy     int // workers that have a query
-	Queued   int // queries that wait for a worker
-	Restarts int // workers that ended or had to be killed
-	Timeouts int // queries whose deadline passed
+	mu       sync.Mutex // guards everything below
+	closed   bool
+	gen      *generation          // what new queries are asked of
+	workers  map[*worker]struct{} // of all generations, until they are reaped
+	busy     int                  // workers of all generations that a query holds
+	idle     []*worker            // of gen; the one that has been idle longest is in front
+	waiters  *list.List           // of *waiter, the oldest in front
+	restarts int
+	timeouts int
 }
 
 // NewPool checks cfg and starts one worker in the background, so that a broken script is in the log before the first
@@ -58,23 +43,21 @@ func NewPool(cfg Config) (*Pool, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	cfg.StartTimeout = max(cfg.StartTimeout, cfg.Timeout)
-	log := cfg.Logger
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
 	p := &Pool{
-		cfg:      cfg,
-		log:      log.With("host", cfg.Name),
-		wake:     make(chan struct{}, 1),
-		stop:     make(chan struct{}),
-		gone:     make(chan struct{}),
-		drained:  make(chan struct{}),
-		done:     make(chan struct{}),
-		workers:  make(map[*worker]struct{}),
-		waiters:  list.New(),
-		prestart: true,
+		wake:    make(chan struct{}, 1),
+		trials:  make(chan *Update),
+		update:  make(chan struct{}, 1),
+		stop:    make(chan struct{}),
+		gone:    make(chan struct{}),
+		drained: make(chan struct{}),
+		done:    make(chan struct{}),
+		workers: make(map[*worker]struct{}),
+		waiters: list.New(),
 	}
+	first := newSettings(cfg)
+	p.settings.Store(first)
+	p.gen = newGeneration(1, first)
+	p.gen.prestart = true
 	p.wakeStarter()
 	go p.runStarter()
 	return p, nil
@@ -130,8 +113,8 @@ func (p *Pool) query(ctx context.Context, q *query, again bool) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, notSent(err)
 	}
-	t := timing{arrived: time.Now()}
-	t.deadline = t.arrived.Add(p.cfg.Timeout)
+	t := timing{arrived: time.Now(), settings: p.settings.Load()}
+	t.deadline = t.arrived.Add(t.settings.Timeout)
 	if d, ok := ctx.Deadline(); ok {
 		t.limit = d
 		t.deadline = earliest(t.deadline, d)
@@ -153,7 +136,7 @@ func (p *Pool) query(ctx context.Context, q *query, again bool) (bool, error) {
 		begun := time.Now()
 		info.Worker, info.PID = w.id, w.pid
 		info.Queue = begun.Sub(t.arrived) - info.Script
-		yes, err := w.ask(q, t.deadline, t.startLimit(w, p.cfg.StartTimeout))
+		yes, err := w.ask(q, t.deadline, t.startLimit(w))
 		took := time.Since(begun)
 		info.Script += took
 		info.Tries++
@@ -169,7 +152,7 @@ func (p *Pool) query(ctx context.Context, q *query, again bool) (bool, error) {
 			return false, nil
 		case died && closed:
 			return false, fmt.Errorf("worker %d: %w before it answered", w.id, ErrClosed)
-		case (err == errGone || err == errIntruded) && unusable <= p.cfg.Processes:
+		case (err == errGone || err == errIntruded) && unusable <= t.settings.Processes:
 			unusable++
 			info.Tries--
 			continue
@@ -191,8 +174,9 @@ func notSent(err error) error {
 	return fmt.Errorf("query not sent: %w", err)
 }
 
-// timing is a query's absolute deadlines.
+// timing is a query's absolute deadlines. A reload changes them for queries to come only.
 type timing struct {
+	settings *settings // the pool's when the query arrived
 	arrived  time.Time
 	deadline time.Time
 	limit    time.Time // the context's deadline, or zero
@@ -207,17 +191,10 @@ func (t *timing) capped(at time.Time) time.Time {
 }
 
 // startLimit is how far the deadline may move while w, a fresh process, has not read the query.
-func (t *timing) startLimit(w *worker, grace time.Duration) time.Time {
-	at := w.born.Add(grace)
+func (t *timing) startLimit(w *worker) time.Time {
+	at := w.born.Add(t.settings.StartTimeout)
 	if at.Before(t.deadline) {
 		at = t.deadline
 	}
 	return t.capped(at)
-}
-
-// Stats returns the pool's state. It never blocks for long.
-func (p *Pool) Stats() Stats {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return Stats{Size: p.live, Busy: p.busy, Queued: p.waiters.Len(), Restarts: p.restarts, Timeouts: p.timeouts}
 }

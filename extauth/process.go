@@ -26,21 +26,17 @@ type process struct {
 
 // startProcess starts cfg's script on the child's ends. The caller has locked its goroutine to a thread that lives
 // longer than the process: the death signal is sent when the thread that forked ends, not when the daemon does.
-func startProcess(cfg *Config, child *childEnds, pty bool) (*process, error) {
-	env := cfg.Env
-	if env == nil {
-		env = Environ()
-	}
+func startProcess(cfg *settings, child *childEnds) (*process, error) {
 	// Everything that Go opens is closed in the script, but not what the daemon itself was started with. On a kernel
 	// before 5.11 this fails, and such files are inherited as they always were.
 	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 	pid, err := syscall.ForkExec(cfg.Command[0], cfg.Command, &syscall.ProcAttr{
 		Dir:   cfg.Dir,
-		Env:   env,
+		Env:   cfg.Env,
 		Files: []uintptr{uintptr(child.fds[0]), uintptr(child.fds[1]), uintptr(child.fds[2])},
 		Sys: &syscall.SysProcAttr{
 			Setsid:    true,
-			Setctty:   pty, // so that the end of the daemon hangs up grandchildren as well
+			Setctty:   cfg.PTY, // so that the end of the daemon hangs up grandchildren as well
 			Ctty:      0,
 			Pdeathsig: syscall.SIGKILL,
 		},

@@ -45,21 +45,24 @@ func (p *Pool) acquire(ctx context.Context, t *timing) (*worker, error) {
 		p.mu.Unlock()
 		return w, nil
 	}
-	if p.live == 0 && p.notUntil.After(t.deadline) {
+	gen := p.gen
+	if gen.live == 0 && gen.notUntil.After(t.deadline) {
 		err := fmt.Errorf("%w: the next start is %v away: %v", ErrDied,
-			time.Until(p.notUntil).Round(time.Millisecond), p.lastErr)
+			time.Until(gen.notUntil).Round(time.Millisecond), gen.lastErr)
 		p.mu.Unlock()
 		return nil, err
 	}
 	// A waiter for whom a process can be started is not one for whom there is no room.
-	if p.waiters.Len() >= p.cfg.Queue+p.cfg.Processes-p.live {
+	now := p.settings.Load()
+	startable := max(0, now.Processes-gen.live)
+	if p.waiters.Len() >= now.Queue+startable {
 		p.mu.Unlock()
 		return nil, fmt.Errorf("%w (%d waiting); more external_auth_processes or a faster script would help",
-			ErrBusy, p.cfg.Queue)
+			ErrBusy, now.Queue)
 	}
 	me := &waiter{ch: make(chan grant, 1), timing: *t}
 	at := p.waiters.PushBack(me)
-	if p.live < p.cfg.Processes {
+	if startable > 0 {
 		p.wakeStarter()
 	}
 	p.mu.Unlock()
@@ -95,24 +98,24 @@ func (p *Pool) acquire(ctx context.Context, t *timing) (*worker, error) {
 	}
 }
 
-// extend is asked when the deadline of a waiter has come. Before the pool's first worker is up, nothing is charged to
-// those who wait for it, within StartTimeout; then they have Timeout, as if they had just come.
+// extend is asked when the deadline of a waiter has come. Before the first worker of a generation is up, nothing is
+// charged to those who wait for it, within StartTimeout; then they have Timeout, as if they had just come.
 func (p *Pool) extend(me *waiter) (again time.Duration, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if p.warmAt.IsZero() && p.live > 0 {
-		me.deadline = me.capped(earliest(now.Add(coldTick), me.arrived.Add(p.cfg.StartTimeout)))
+	if p.gen.warmAt.IsZero() && p.gen.live > 0 {
+		me.deadline = me.capped(earliest(now.Add(coldTick), me.arrived.Add(me.settings.StartTimeout)))
 	} else {
 		p.credit(me)
 	}
 	return me.deadline.Sub(now), me.deadline.After(now)
 }
 
-// credit moves the deadline of a query that came before the pool's first worker was up. The caller holds p.mu.
+// credit moves the deadline of a query that came before the generation's first worker was up. The caller holds p.mu.
 func (p *Pool) credit(me *waiter) {
-	if p.warmAt.After(me.arrived) {
-		me.deadline = me.capped(p.warmAt.Add(p.cfg.Timeout))
+	if p.gen.warmAt.After(me.arrived) {
+		me.deadline = me.capped(p.gen.warmAt.Add(me.settings.Timeout))
 	}
 }
 
@@ -121,8 +124,8 @@ func (p *Pool) noWorker(t *timing) error {
 	defer p.mu.Unlock()
 	p.timeouts++
 	waited := time.Since(t.arrived).Round(time.Millisecond)
-	if p.live == 0 && p.lastErr != nil {
-		return fmt.Errorf("%w: no worker within %v; the last one: %v", ErrTimeout, waited, p.lastErr)
+	if p.gen.live == 0 && p.gen.lastErr != nil {
+		return fmt.Errorf("%w: no worker within %v; the last one: %v", ErrTimeout, waited, p.gen.lastErr)
 	}
 	return fmt.Errorf("%w: no free worker within %v; more external_auth_processes or a faster script would help",
 		ErrTimeout, waited)
@@ -130,11 +133,21 @@ func (p *Pool) noWorker(t *timing) error {
 
 // take marks w as somebody's. The caller holds p.mu.
 func (p *Pool) take(w *worker, now time.Time) {
-	w.busy = true
-	w.suspect = now.Before(p.suspectUntil)
-	w.typical = p.typical
-	w.rushed = now.Before(w.freed.Add(2*p.typical + quietTime))
+	w.busy, w.taken = true, now
+	w.suspect = now.Before(w.gen.suspectUntil)
+	w.typical = w.gen.typical
+	w.rushed = now.Before(w.freed.Add(2*w.typical + quietTime))
 	p.busy++
+}
+
+// place finds work for w, which is nobody's, or ends it if the pool has no room for it any more: it is of an earlier
+// generation, or one too many. The caller holds p.mu.
+func (p *Pool) place(w *worker) {
+	if w.gen != p.gen || w.gen.live > p.settings.Load().Processes {
+		p.retire(w)
+	} else {
+		p.give(w)
+	}
 }
 
 // give hands w, which is nobody's, to the waiter who has waited longest, or puts it among the idle. A waiter whose
@@ -145,7 +158,7 @@ func (p *Pool) give(w *worker) {
 	for at := p.waiters.Front(); at != nil; at = p.waiters.Front() {
 		me := p.waiters.Remove(at).(*waiter)
 		p.credit(me)
-		if !p.warmAt.IsZero() && me.deadline.Sub(now) < p.shortest() {
+		if !p.gen.warmAt.IsZero() && me.deadline.Sub(now) < p.shortest() {
 			p.timeouts++
 			me.ch <- grant{err: fmt.Errorf("%w: a worker came free too late to answer in time; "+
 				"more external_auth_processes or a faster script would help", ErrTimeout)}
@@ -161,7 +174,8 @@ func (p *Pool) give(w *worker) {
 // shortest is the time below which a query is not worth a worker: what the script takes on average, but never more
 // than half the timeout.
 func (p *Pool) shortest() time.Duration {
-	return min(max(p.typical, p.cfg.Timeout/20), p.cfg.Timeout/2)
+	timeout := p.settings.Load().Timeout
+	return min(max(p.gen.typical, timeout/20), timeout/2)
 }
 
 // handBack returns a worker that was not asked anything.
@@ -178,14 +192,7 @@ func (p *Pool) release(w *worker) {
 	defer p.mu.Unlock()
 	w.answers++
 	w.freed = now
-	p.deaths, p.notUntil, p.lastErr = 0, time.Time{}, nil
-	switch {
-	case w.answers == 1: // its time is mostly that of the start
-	case p.typical == 0:
-		p.typical = w.thought
-	default:
-		p.typical += (w.thought - p.typical) / 8
-	}
+	w.gen.answered(w)
 	p.putBack(w)
 }
 
@@ -196,7 +203,7 @@ func (p *Pool) putBack(w *worker) {
 	if w.retired {
 		p.finish(w)
 	} else {
-		p.give(w)
+		p.place(w)
 	}
 	if p.closed && p.busy == 0 {
 		close(p.drained)
@@ -212,15 +219,15 @@ func (p *Pool) destroy(w *worker, cause error) (closed bool) {
 		p.timeouts++
 	}
 	if !w.retired {
-		p.retire(w)
+		p.lose(w)
 		if cause == errGone || errors.Is(cause, ErrDied) {
 			p.endedByItself(w)
 		} else {
-			p.lastErr = fmt.Errorf("worker %d: %w", w.id, cause)
-			p.prestart = true
+			w.gen.lastErr = fmt.Errorf("worker %d: %w", w.id, cause)
+			w.gen.prestart = true
 		}
 		if cause == errIntruded || cause == errEarly || cause == errMany {
-			p.suspectUntil = time.Now().Add(suspicion)
+			w.gen.suspectUntil = time.Now().Add(suspicion)
 		}
 	}
 	p.putBack(w)

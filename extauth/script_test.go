@@ -17,10 +17,11 @@ import (
 
 // The test binary is the auth script as well: TestMain runs it as one if scriptEnv is set.
 const (
-	scriptEnv = "EXTAUTH_TEST_SCRIPT" // the mode of the process
-	protoEnv  = "EXTAUTH_TEST_PROTOCOL"
-	markEnv   = "EXTAUTH_TEST_MARK" // lets a test find its processes and their children
-	dirEnv    = "EXTAUTH_TEST_DIR"  // where the script leaves traces
+	scriptEnv  = "EXTAUTH_TEST_SCRIPT" // the mode of the process
+	protoEnv   = "EXTAUTH_TEST_PROTOCOL"
+	markEnv    = "EXTAUTH_TEST_MARK"    // lets a test find its processes and their children
+	dirEnv     = "EXTAUTH_TEST_DIR"     // where the script leaves traces
+	versionEnv = "EXTAUTH_TEST_VERSION" // says yes to the users version-<it> and slowversion-<it>
 )
 
 func TestMain(m *testing.M) {
@@ -115,7 +116,12 @@ func (s *script) serve(mode string, n int, q string) {
 	}
 	record(q)
 	right := len(f) == 3 || f[3] == "right"
-	switch user, _, _ := strings.Cut(f[1], "-"); user {
+	switch user, version, _ := strings.Cut(f[1], "-"); user {
+	case "version":
+		s.verdict(version == os.Getenv(versionEnv))
+	case "slowversion":
+		time.Sleep(testTimeout / 2)
+		s.verdict(version == os.Getenv(versionEnv))
 	case "slow":
 		time.Sleep(150 * time.Millisecond)
 		s.verdict(right)

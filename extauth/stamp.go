@@ -3,6 +3,7 @@ package extauth
 import (
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // A stamp is a file that a command names, as it was when a process was started from it.
@@ -27,11 +28,19 @@ func stampFiles(command []string, dir string) []stamp {
 
 // changed says whether one of the files was written, replaced or removed.
 func changed(stamps []stamp) bool {
-	for _, s := range stamps {
+	return slices.ContainsFunc(stamps, func(s stamp) bool {
 		now, err := os.Stat(s.path)
-		if err != nil || !os.SameFile(now, s.info) || !now.ModTime().Equal(s.info.ModTime()) || now.Size() != s.info.Size() {
-			return true
-		}
-	}
-	return false
+		return err != nil || !s.is(now)
+	})
+}
+
+// sameStamps says whether two looks at the files of a command found the same: none of them was written, replaced,
+// removed or made in between.
+func sameStamps(a, b []stamp) bool {
+	return slices.EqualFunc(a, b, func(a, b stamp) bool { return a.path == b.path && a.is(b.info) })
+}
+
+// is says whether the file is still the one that now tells of.
+func (s stamp) is(now os.FileInfo) bool {
+	return os.SameFile(now, s.info) && now.ModTime().Equal(s.info.ModTime()) && now.Size() == s.info.Size()
 }

@@ -174,7 +174,7 @@ func TestPool_recoversWithin3sAfterABackOff(t *testing.T) {
 func (p *Pool) deathsInARow() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.deaths
+	return p.gen.deaths
 }
 
 func TestPause(t *testing.T) {

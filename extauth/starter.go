@@ -1,7 +1,6 @@
 package extauth
 
 import (
-	"fmt"
 	"runtime"
 	"time"
 )
@@ -40,6 +39,8 @@ func (p *Pool) runStarter() {
 	for {
 		select {
 		case <-p.wake:
+		case u := <-p.trials:
+			p.startTrial(u)
 		case <-p.stop:
 			p.watchers.Wait()
 			return
@@ -52,9 +53,10 @@ func (p *Pool) runStarter() {
 // startOne starts a process if one is needed now, after the back-off. It reports whether it makes sense to look again.
 func (p *Pool) startOne() bool {
 	p.mu.Lock()
-	wanted := !p.closed && p.live < p.cfg.Processes && len(p.idle) == 0 &&
-		(p.waiters.Len() > 0 || p.prestart && p.live == 0)
-	wait := time.Until(p.notUntil)
+	gen := p.gen
+	wanted := !p.closed && gen.live < p.settings.Load().Processes && len(p.idle) == 0 &&
+		(p.waiters.Len() > 0 || gen.prestart && gen.live == 0)
+	wait := time.Until(gen.notUntil)
 	p.mu.Unlock()
 	if !wanted {
 		return false
@@ -64,57 +66,86 @@ func (p *Pool) startOne() bool {
 		defer timer.Stop()
 		select {
 		case <-timer.C:
-			return true // look again: those who waited may have gone
+		case <-p.wake: // a reload may have made the wait pointless
+		case u := <-p.trials:
+			p.startTrial(u)
 		case <-p.stop:
 			return false
 		}
+		return true // look again: those who waited may have gone
 	}
-	p.lastID++
-	w, err := newWorker(p, p.lastID)
+	w, err := p.launch(gen)
 	if err != nil {
-		if p.startFailed(err) {
-			p.log.Warn("auth script cannot be started", "err", err)
+		again, unheard := p.startFailed(gen, err)
+		if unheard {
+			p.settings.Load().log.Warn("auth script cannot be started", "err", err)
 		}
-		return false
+		return again
 	}
-	p.watchers.Add(1)
-	go w.watch()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.prestart = false
-	p.workers[w] = struct{}{}
-	p.live++
-	if p.closed {
+	gen.prestart = false
+	switch {
+	case p.closed:
 		p.retire(w)
 		return false
+	case !w.retired: // else it has ended already
+		p.place(w)
 	}
-	p.give(w)
 	return true
 }
 
-// startFailed tells the waiters, if no other worker can serve them, and reports whether nobody heard of it. There is
-// no back-off: a failed start costs little, and when the file is back the next query must find it.
-func (p *Pool) startFailed(err error) (unheard bool) {
+// launch starts a worker that is nobody's yet. Only the starter may call it.
+func (p *Pool) launch(gen *generation) (*worker, error) {
+	p.lastID++
+	w, err := newWorker(p, gen, p.lastID)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	p.workers[w] = struct{}{}
+	gen.live++
+	p.mu.Unlock()
+	p.watchers.Add(1)
+	go w.watch()
+	return w, nil
+}
+
+// startFailed tells the waiters, if no other worker can serve them, and reports whether it makes sense to look again,
+// and whether nobody heard of it. There is no back-off: a failed start costs little, and when the file is back the
+// next query must find it.
+func (p *Pool) startFailed(gen *generation, err error) (again, unheard bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if gen != p.gen {
+		return true, false // the script that could not be started is not asked any more
+	}
 	unheard = p.waiters.Len() == 0
-	p.prestart = false
-	p.lastErr = err
-	if p.live > 0 {
-		return unheard
+	gen.prestart = false
+	gen.lastErr = err
+	if gen.live > 0 {
+		return false, unheard
 	}
 	for at := p.waiters.Front(); at != nil; at = p.waiters.Front() {
 		p.waiters.Remove(at).(*waiter).ch <- grant{err: err}
 	}
-	return unheard
+	return false, unheard
 }
 
-// warmedUp notes that a worker reads, or failed to begin to: the grace for the pool's first start is over.
-func (p *Pool) warmedUp(at time.Time) {
+// warmedUp notes that a worker reads, or failed to begin to: the grace for the first start of gen is over.
+func (p *Pool) warmedUp(gen *generation, at time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.warmAt.IsZero() {
-		p.warmAt = at
+	if gen.warmAt.IsZero() {
+		gen.warmAt = at
+	}
+}
+
+// lose is retire for a worker that ended or misbehaved. The caller holds p.mu.
+func (p *Pool) lose(w *worker) {
+	p.retire(w)
+	if w.gen == p.gen && !p.closed {
+		p.restarts++
 	}
 }
 
@@ -124,10 +155,7 @@ func (p *Pool) retire(w *worker) {
 		return
 	}
 	w.retired = true
-	p.live--
-	if !p.closed {
-		p.restarts++
-	}
+	w.gen.live--
 	for i, v := range p.idle {
 		if v == w {
 			p.idle = append(p.idle[:i], p.idle[i+1:]...)
@@ -142,35 +170,35 @@ func (p *Pool) workerEnded(w *worker) {
 	p.mu.Lock()
 	fault := false
 	if !w.retired {
-		p.retire(w)
+		p.lose(w)
 		fault = p.endedByItself(w)
 	}
 	p.finish(w)
-	inARow := p.deaths
+	inARow := w.gen.deaths
 	p.mu.Unlock()
 	if fault {
-		p.log.Warn("auth script ended without an answer; run the command by hand to see why",
+		p.settings.Load().log.Warn("auth script ended without an answer; run the command by hand to see why",
 			"worker", w.id, "status", w.ending(), "in_a_row", inARow, "stderr", w.err.last())
 	}
 }
 
 // endedByItself decides what the end of w, which nobody asked for, means for the next start, and reports whether it is
 // a fault. A worker that has answered is a one-shot script, or one that its operator replaced: no fault, and the next
-// one is started before it is needed. The caller holds p.mu.
+// one is started before it is needed. Nor is it a fault of the pool's if w is not of the present generation. The
+// caller holds p.mu.
 func (p *Pool) endedByItself(w *worker) bool {
 	if p.closed {
 		return false
 	}
 	p.wakeStarter()
 	if w.answers > 0 {
-		p.prestart = true
+		w.gen.prestart = true
 		return false
 	}
-	p.deaths++
-	p.notUntil = time.Now().Add(pause(p.deaths))
-	p.lastErr = fmt.Errorf("worker %d: %w (%s after %v)%s", w.id, ErrDied, w.ending(),
-		time.Since(w.born).Round(time.Millisecond), w.err.suffix())
-	return true
+	w.gen.deaths++
+	w.gen.notUntil = time.Now().Add(pause(w.gen.deaths))
+	w.gen.lastErr = w.diedIdle()
+	return w.gen == p.gen
 }
 
 // finish forgets a retired worker that is reaped and that no query holds, and closes its files. The caller holds p.mu.

@@ -24,9 +24,11 @@ const (
 // stderrLog drains a worker's standard error, so that the script never blocks on it, and logs it line by line. What
 // a script writes there never takes part in a verdict (defect D2).
 type stderrLog struct {
-	log   *slog.Logger
-	limit *rate.Limiter
-	trace func(line string) // may be nil
+	log    func() *slog.Logger // asked for every line, since a reload may change it
+	trace  func(line []byte)   // gets every line, masked
+	worker int                 // its number and process, for the log
+	pid    int
+	limit  *rate.Limiter
 
 	mu      sync.Mutex         // guards the fields below
 	tail    [stderrTail][]byte // a ring of the last lines, without secrets
@@ -35,8 +37,17 @@ type stderrLog struct {
 	asked   int // queries so far; secrets is a ring of their passwords
 }
 
-func newStderrLog(log *slog.Logger, trace func(string)) *stderrLog {
-	return &stderrLog{log: log, limit: rate.NewLimiter(stderrPerSec, stderrBurst), trace: trace}
+func newStderrLog(w *worker) *stderrLog {
+	p := w.pool
+	return &stderrLog{
+		log: func() *slog.Logger { return p.settings.Load().log },
+		trace: func(line []byte) {
+			if p.settings.Load().Trace != nil {
+				p.trace(w, Event{Kind: EventStderr, Data: []byte(clean(line))})
+			}
+		},
+		worker: w.id, pid: w.pid, limit: rate.NewLimiter(stderrPerSec, stderrBurst),
+	}
 }
 
 // hide makes lines that are read from now on show a mask where they hold secret, until some queries later.
@@ -85,7 +96,7 @@ func (s *stderrLog) drain(f *os.File) {
 		if err != nil {
 			dropped = s.add(line, dropped)
 			if dropped > 0 {
-				s.log.Debug("auth script stderr: lines dropped", "lines", dropped)
+				s.log().Debug("auth script stderr: lines dropped", "worker", s.worker, "pid", s.pid, "lines", dropped)
 			}
 			return
 		}
@@ -103,16 +114,15 @@ func (s *stderrLog) add(raw []byte, dropped int) int {
 	*slot = append((*slot)[:0], raw...)
 	s.lines++
 	s.mu.Unlock()
-	if s.trace != nil {
-		s.trace(clean(raw))
-	}
-	if !s.log.Enabled(context.Background(), slog.LevelDebug) {
+	s.trace(raw)
+	log := s.log()
+	if !log.Enabled(context.Background(), slog.LevelDebug) {
 		return 0
 	}
 	if !s.limit.Allow() {
 		return dropped + 1
 	}
-	s.log.Debug("auth script stderr", "line", clean(raw), "dropped_before", dropped)
+	log.Debug("auth script stderr", "worker", s.worker, "pid", s.pid, "line", clean(raw), "dropped_before", dropped)
 	return 0
 }
 

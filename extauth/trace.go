@@ -61,28 +61,29 @@ type Event struct {
 const mask = "********"
 
 func (p *Pool) trace(w *worker, e Event) {
-	if p.cfg.Trace == nil {
+	trace := p.settings.Load().Trace
+	if trace == nil {
 		return
 	}
 	e.Time, e.Worker, e.PID = time.Now(), w.id, w.pid
-	p.cfg.Trace(e)
+	trace(e)
 }
 
 // traceQuery shows q as it is framed, with the password masked. The frame's length is that of what is shown.
 func (p *Pool) traceQuery(w *worker, q query) {
-	if p.cfg.Trace == nil {
+	if p.settings.Load().Trace == nil {
 		return
 	}
 	if q.hasPassword {
 		q.password = mask
 	}
-	p.trace(w, Event{Kind: EventSent, Data: p.cfg.Protocol.appendQuery(nil, &q)})
+	p.trace(w, Event{Kind: EventSent, Data: w.gen.Protocol.appendQuery(nil, &q)})
 }
 
 // traceReceived shows b. A script may echo the query, so the password is masked here too, unless b is as short as
 // an answer: "1" must not be hidden from somebody whose password is "1".
 func (p *Pool) traceReceived(w *worker, b []byte, secret string) {
-	if p.cfg.Trace == nil {
+	if p.settings.Load().Trace == nil {
 		return
 	}
 	data := bytes.Clone(b)

@@ -99,7 +99,7 @@ func TestClean(t *testing.T) {
 		{"\x1b[2J\xff\x00ü", "", `\x1b[2J\xff\x00ü`},
 		{strings.Repeat("x", 395) + "secret", "secret", strings.Repeat("x", 395) + "*****"},
 	} {
-		log := newStderrLog(nil, nil)
+		log := new(stderrLog)
 		log.hide(c.secret)
 		if got := clean(log.masked([]byte(c.raw))); got != c.want {
 			t.Errorf("clean(%q) = %q, want %q", c.raw, got, c.want)

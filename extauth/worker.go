@@ -31,6 +31,7 @@ type worker struct {
 	id   int
 	pid  int
 	pool *Pool
+	gen  *generation
 	proc *process
 	io   *transport
 	err  *stderrLog
@@ -49,15 +50,16 @@ type worker struct {
 	gone  bool       // the process has ended; reads are bounded by lastWords
 	armed time.Time  // the read deadline
 
-	answers int  // under Pool.mu: queries answered
-	busy    bool // under Pool.mu: a query or its release holds it
-	retired bool // under Pool.mu: killed or ended, no longer part of the pool
-	suspect bool // the script said something unasked not long before the worker was taken; the query reads it
+	answers int       // under Pool.mu: queries answered
+	busy    bool      // under Pool.mu: a query or its release holds it
+	retired bool      // under Pool.mu: killed or ended, no longer part of the pool
+	taken   time.Time // under Pool.mu: when it became busy last
+	suspect bool      // the script said something unasked not long before the worker was taken; the query reads it
 
 	// For queries that come right behind an answer.
 	freed   time.Time     // under Pool.mu: when it was given back
 	rushed  bool          // it was taken again so soon that the script may not be through; the query reads it
-	typical time.Duration // Pool.typical when it was taken; the query reads it
+	typical time.Duration // generation.typical when it was taken; the query reads it
 	said    time.Time     // when its last answer came; only the query that has the worker uses it
 	thought time.Duration // how long that took; only the query that has the worker uses it
 }
@@ -122,7 +124,7 @@ func (w *worker) ask(q *query, at, hard time.Time) (bool, error) {
 	if q.hasPassword {
 		w.err.hide(q.password)
 	}
-	frame := w.pool.cfg.Protocol.appendQuery(w.out[:0], q)
+	frame := w.gen.Protocol.appendQuery(w.out[:0], q)
 	n, err := w.io.writeNow(frame)
 	clear(frame)
 	w.pool.traceQuery(w, *q)
@@ -174,7 +176,7 @@ func (w *worker) await(q *query, at, hard time.Time) (bool, error) {
 			n += m
 			a.begun()
 			body, _ := w.owes.take(w.buf[:n])
-			state, yes = w.pool.cfg.Protocol.decode(body)
+			state, yes = w.gen.Protocol.decode(body)
 			a.came = time.Now()
 		}
 		ended := err != nil && (!errors.Is(err, os.ErrDeadlineExceeded) || w.hasEnded())
@@ -187,7 +189,7 @@ func (w *worker) await(q *query, at, hard time.Time) (bool, error) {
 			}
 			return false, errNo
 		case state == replyBad, n == len(w.buf):
-			return false, fmt.Errorf("%w: %s", ErrBadReply, describe(w.pool.cfg.Protocol))
+			return false, fmt.Errorf("%w: %s", ErrBadReply, describe(w.gen.Protocol))
 		case ended:
 			return a.lastAnswer(n, state, yes)
 		case state == replyDone && (err != nil || !a.late && !w.suspect && !a.hasty()):
@@ -260,7 +262,7 @@ func (a *attempt) begun() {
 		a.started = true
 		now := time.Now()
 		a.at = earliest(a.at.Add(now.Sub(a.wrote)), a.hard)
-		a.pool.warmedUp(now)
+		a.pool.warmedUp(a.gen, now)
 	}
 }
 
@@ -294,7 +296,7 @@ func (a *attempt) overdue() error {
 	}
 	switch took := now.Sub(a.wrote).Round(time.Millisecond); {
 	case !a.started:
-		a.pool.warmedUp(now)
+		a.pool.warmedUp(a.gen, now)
 		return fmt.Errorf("%w: the script was started %v ago and has not read its query; "+
 			"see gatehouse_external_auth_start_timeout", ErrTimeout, now.Sub(a.born).Round(time.Millisecond))
 	case !a.read:
@@ -349,6 +351,13 @@ func (w *worker) obituary() string {
 	return " (" + w.ending() + ")" + w.err.suffix()
 }
 
+// diedIdle is the error of a process that ended although it was not asked to. It may be called once w has exited, or
+// has closed its output.
+func (w *worker) diedIdle() error {
+	return fmt.Errorf("worker %d: %w (%s after %v)%s", w.id, ErrDied, w.ending(),
+		time.Since(w.born).Round(time.Millisecond), w.err.suffix())
+}
+
 // ending says how the process ended.
 func (w *worker) ending() string {
 	select {
@@ -393,28 +402,23 @@ func (w *worker) watch() {
 }
 
 // newWorker opens the streams and starts the process. See startProcess for the thread it has to run on.
-func newWorker(p *Pool, id int) (*worker, error) {
-	pty := p.cfg.PTY && p.cfg.Protocol == Generic
-	io, child, err := openTransport(pty)
+func newWorker(p *Pool, gen *generation, id int) (*worker, error) {
+	io, child, err := openTransport(gen.PTY)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
 	defer child.close()
-	files := stampFiles(p.cfg.Command, p.cfg.Dir)
-	proc, err := startProcess(&p.cfg, &child, pty)
+	files := stampFiles(gen.Command, gen.Dir)
+	proc, err := startProcess(gen.settings, &child)
 	if err != nil {
 		io.close()
 		return nil, err
 	}
 	w := &worker{
-		id: id, pid: proc.pid, pool: p, proc: proc, io: io, files: files,
+		id: id, pid: proc.pid, pool: p, gen: gen, proc: proc, io: io, files: files,
 		exited: make(chan struct{}), born: time.Now(),
 	}
-	var trace func(string)
-	if p.cfg.Trace != nil {
-		trace = func(line string) { p.trace(w, Event{Kind: EventStderr, Data: []byte(line)}) }
-	}
-	w.err = newStderrLog(p.log.With("worker", id, "pid", proc.pid), trace)
+	w.err = newStderrLog(w)
 	p.trace(w, Event{Kind: EventStarted})
 	return w, nil
 }
