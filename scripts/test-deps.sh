@@ -23,6 +23,11 @@ jq                 a query of docs/log.md
 logrotate          the rules of docs/log.md
 chromium           the status page, as a browser shows it
 fonts-dejavu-core  something for the browser to write with
+bash               shell completion, as are the next two
+zsh
+fish
+mandoc             the manual pages
+systemd            systemd-analyze rates the unit, systemd-socket-activate passes sockets
 prosody            the reference for config files, and later the upstream; it is not started
 '
 names=$(printf '%s' "$packages" | awk 'NF { print $1 }')

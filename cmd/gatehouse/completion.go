@@ -41,21 +41,22 @@ func shown(n *kong.Node) []*kong.Node {
 	return slices.DeleteFunc(slices.Clone(n.Children), func(c *kong.Node) bool { return c.Hidden })
 }
 
-// flagsOf returns the flags of one command; --help is the program's, but every
+// ownFlags returns the flags that a command has for itself.
+func ownFlags(n *kong.Node) []*kong.Flag {
+	return slices.DeleteFunc(slices.Clone(n.Flags), func(f *kong.Flag) bool { return f.Hidden })
+}
+
+// flagsOf returns all flags of a command: --help is the program's, but every
 // command takes it.
 func flagsOf(n *kong.Node) []*kong.Flag {
-	flags := slices.Clone(n.Flags)
-	if n.Parent != nil {
-		for n.Parent != nil {
-			n = n.Parent
-		}
-		for _, f := range n.Flags {
-			if f.Name == "help" {
-				flags = append(flags, f)
-			}
-		}
+	flags := ownFlags(n)
+	if n.Parent == nil {
+		return flags
 	}
-	return slices.DeleteFunc(flags, func(f *kong.Flag) bool { return f.Hidden })
+	for n.Parent != nil {
+		n = n.Parent
+	}
+	return append(flags, slices.DeleteFunc(ownFlags(n), func(f *kong.Flag) bool { return f.Name != "help" })...)
 }
 
 // words returns a flag as it can be written.
@@ -110,7 +111,7 @@ func bashCompletion(w io.Writer, root *kong.Node) {
 				fmt.Fprintf(&skip, "\t\t%q) ((i++)) ;;\n", path+"|"+word)
 				reply := `COMPREPLY=()`
 				if isFile(f) {
-					reply = `COMPREPLY=($(compgen -f -- "$cur")); compopt -o filenames 2>/dev/null`
+					reply = `IFS=$'\n' COMPREPLY=($(compgen -f -- "$cur")); compopt -o filenames 2>/dev/null`
 				} else if list := choices(f.Value); len(list) > 0 {
 					reply = fmt.Sprintf(`COMPREPLY=($(compgen -W %q -- "$cur"))`, strings.Join(list, " "))
 				}

@@ -45,14 +45,17 @@ type globals struct {
 }
 
 type commands struct {
-	Serve   ServeCmd         `cmd:"" help:"Run the daemon."`
-	Reload  ReloadCmd        `cmd:"" help:"Have the running daemon read its config anew, and show what came of it."`
-	Check   CheckCmd         `cmd:"" help:"Explain a config file; try a query against a host's script."`
-	Config  ConfigCmd        `cmd:"" help:"Show what a config file says."`
-	Token   TokenCmd         `cmd:"" help:"Make keys, mint and verify X-TOKEN tokens."`
-	Login   LoginCmd         `cmd:"" help:"Log in to any XMPP server and show each step."`
-	Demo    DemoCmd          `cmd:"" help:"Start the daemon with the example config and show a few logins."`
-	Version kong.VersionFlag `help:"Show the version and exit."`
+	Serve      ServeCmd         `cmd:"" help:"Run the daemon."`
+	Reload     ReloadCmd        `cmd:"" help:"Have the running daemon read its config anew, and show what came of it."`
+	Check      CheckCmd         `cmd:"" help:"Explain a config file; try a query against a host's script."`
+	Config     ConfigCmd        `cmd:"" help:"Show what a config file says."`
+	Token      TokenCmd         `cmd:"" help:"Make keys, mint and verify X-TOKEN tokens."`
+	Login      LoginCmd         `cmd:"" help:"Log in to any XMPP server and show each step."`
+	Demo       DemoCmd          `cmd:"" help:"Start the daemon with the example config and show a few logins."`
+	Health     HealthCmd        `cmd:"" help:"Say by the exit code whether clients can log in to the running daemon."`
+	Completion CompletionCmd    `cmd:"" help:"Print what makes a shell complete gatehouse's command line."`
+	Man        ManCmd           `cmd:"" hidden:"" help:"Print a manual page."`
+	Version    kong.VersionFlag `help:"Show the version and exit."`
 }
 
 func main() { os.Exit(run(os.Args[1:], globals{os.Stdout, os.Stderr, os.Stdin})) }
