@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -68,19 +67,6 @@ func Handler(m *Metrics, source Source, access Access) http.Handler {
 		}
 		mux.ServeHTTP(w, r)
 	})
-}
-
-// NewServer returns a server with the time-outs and limits that fit a [Handler]. The caller serves and shuts it down.
-func NewServer(handler http.Handler, logger *slog.Logger) *http.Server {
-	return &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      time.Minute, // a reload tries the new script
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
-	}
 }
 
 // unix tells whether a request came over a unix socket, where web pages cannot get and any Host will do.
