@@ -2,7 +2,6 @@ package config
 
 import (
 	"bytes"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -339,7 +338,20 @@ func luaText(v luaconf.Value, show bool) string {
 		if !show || !isSecret(key) {
 			value = luaText(v.Map[key], show)
 		}
-		parts = append(parts, fmt.Sprintf("%s = %s", key, value))
+		if !identifier(key) {
+			key = "[" + strconv.Quote(key) + "]"
+		}
+		parts = append(parts, key+" = "+value)
 	}
 	return "{ " + strings.Join(parts, ", ") + " }"
+}
+
+func identifier(key string) bool {
+	for i := range len(key) {
+		c := key[i]
+		if c != '_' && !('a' <= c && c <= 'z') && !('A' <= c && c <= 'Z') && !(i > 0 && '0' <= c && c <= '9') {
+			return false
+		}
+	}
+	return key != ""
 }

@@ -29,6 +29,7 @@ func TestDiff(t *testing.T) {
 				`b.example: external_auth_blocking false -> true; b.example: conflict_resolve "kick_old" -> "random"`},
 		{"lists", external, "c2s_ports = { 5222, '5322' } interfaces = '127.0.0.1'\n" + external, `c2s_ports { 5222 } -> { 5222, 5322 }; interfaces { "*", "::" } -> { "127.0.0.1" }`},
 		{"tables", "log = { info = 'a' }\n" + external, "log = { warn = 'a', { to = 'console' } }\n" + external, `log { info = "a" } -> { { to = "console" }, warn = "a" }`},
+		{"odd keys", external, "ssl = { ['a\\n'] = 1, _b2 = { 'x' } }\n" + external, `ssl unset -> { _b2 = { "x" }, ["a\n"] = 1 }`},
 		{"secret", tokens, strings.Replace(tokens, "0123456789abcdef", "fedcba9876543210", 1), "a.example: token_secret changed"},
 		{"secret that was not there", external, external + "token_secret = '0123456789abcdef' otp_seed = 'XVGR73KMZH2M4XMY'", "a.example: token_secret changed; a.example: otp_seed changed"},
 		{"secret in a table", "ssl = { password = 'hush1' }\n" + external, "ssl = { password = 'hush2' }\n" + external, "ssl changed"},

@@ -2,11 +2,14 @@ package config
 
 import (
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // writeFiles writes files (name, text, name, text...) into a new directory and returns it. Names that end in .sh are
@@ -270,10 +273,16 @@ func TestLoad_secretsStayOutOfMessages(t *testing.T) {
 func FuzzLoad(f *testing.F) {
 	for _, seed := range []string{external, tokens, "c2s_ports = { 1, 'x' } log = { info = '*syslog', { levels = { min = 'debug' } } }\n" + external,
 		"ssl = { certificate = 1, key = {}, certificates = { 1, {} }, protocol = {} } interfaces = { '::1', 5 }\n" + tokens,
+		"gatehouse_admin = { '127.0.0.1:1', '[::1]:2', 'x:y' } gatehouse_log = { { to = 'file', filename = 'f', levels = { 'warn', max = 'error' } } }\n" + external,
 		"external_auth_command = \"'a b' \\\"c\\\" | d\"\n" + external} {
 		f.Add(seed)
 	}
 	path := filepath.Join(writeFiles(f, "auth.sh", "#!/bin/sh\n"), "prosody.cfg.lua")
+	writeFile(f, path, external)
+	plain, _, err := Load(path)
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, source string) {
 		if strings.Contains(source, "while") || strings.Contains(source, "for") || strings.Contains(source, "repeat") ||
 			strings.Contains(source, "goto") || strings.Contains(source, "function") || strings.Contains(source, "/") {
@@ -285,6 +294,25 @@ func FuzzLoad(f *testing.F) {
 		c, _, err := Load(path)
 		if err != nil {
 			return
+		}
+		if now := c.Sources.take(); !c.Sources.seen.over(now).equal(now) {
+			t.Errorf("changed since it was read: %v, %v", c.Sources.seen, now)
+		}
+		if same := Diff(c, c); len(same) > 0 {
+			t.Errorf("differs from itself: %v", same)
+		}
+		for _, change := range append(Diff(plain, c), Diff(c, plain)...) {
+			if line := change.String(); strings.ContainsFunc(line, unicode.IsControl) || !utf8.ValidString(line) {
+				t.Errorf("not for a log: %q", line)
+			}
+		}
+		for _, at := range c.Admin {
+			if host, _, err := net.SplitHostPort(at.Addr); at.Network != "unix" && (err != nil || !net.ParseIP(host).IsLoopback()) {
+				t.Errorf("admin address %v", at)
+			}
+		}
+		if len(c.Log) == 0 {
+			t.Error("no log")
 		}
 		if len(c.Hosts)+len(c.Skipped) == 0 || len(c.Listeners) == 0 || c.DataDir == "" {
 			t.Errorf("not complete: %+v", c)
