@@ -48,6 +48,8 @@ type daemon struct {
 	reloaded atomic.Pointer[configState] // what became of the config file
 	ready    atomic.Bool                 // clients can come
 	retiring sync.WaitGroup              // scripts of hosts that are gone
+	lasting  context.Context             // ends when these must be gone at once
+	cutOff   context.CancelFunc
 
 	requests chan func() // for the goroutine in supervise
 	stopped  chan struct{}
@@ -65,6 +67,7 @@ func startDaemon(ctx context.Context, configPath string, opts daemonOptions) (_ 
 		requests: make(chan func()),
 		stopped:  make(chan struct{}),
 	}
+	d.lasting, d.cutOff = context.WithCancel(context.Background())
 	sockets, err := inherited()
 	if err != nil {
 		return nil, err
@@ -193,7 +196,9 @@ func (d *daemon) Stop(ctx context.Context) error {
 	}
 	d.ports.serving.Wait()
 	errs := []error{err, d.parts.Load().retire(ctx, nil)}
+	context.AfterFunc(ctx, d.cutOff)
 	d.retiring.Wait()
+	d.cutOff()
 	errs = append(errs, d.builder.memory.close())
 	d.admin.close(ctx)
 	return errors.Join(errs...)

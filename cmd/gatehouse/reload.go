@@ -104,11 +104,14 @@ func (d *daemon) reload(ctx context.Context, cause string) (outcome, error) {
 		d.logger.Error("reload refused; the config in use stays", "by", cause, "took", o.took, "cause", err)
 		state.broken, state.brokenAt = err, began
 	case len(o.changed)+len(o.needsRestart) == 0:
-		level := d.logger.Info
-		if cause == byFile && state.broken == nil {
-			level = d.logger.Debug
+		switch {
+		case state.broken != nil:
+			d.logger.Info("reload: the file is good again, and nothing changed", "by", cause, "took", o.took)
+		case cause == byFile:
+			d.logger.Debug("reload: nothing changed", "by", cause, "took", o.took)
+		default:
+			d.logger.Info("reload: nothing changed", "by", cause, "took", o.took)
 		}
-		level("reload: nothing changed", "by", cause, "took", o.took)
 		state.loadedAt, state.broken = began, nil
 	default:
 		attrs := []any{"by", cause, "took", o.took, "changed", strings.Join(o.changed, "; ")}
@@ -159,13 +162,16 @@ func (d *daemon) replace(ctx context.Context) (o outcome, err error) {
 	consoles.apply()
 	d.setLog(cfg)
 	d.retiring.Go(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), retireTimeout)
+		ctx, cancel := context.WithTimeout(d.lasting, retireTimeout)
 		defer cancel()
 		if err := old.retire(ctx, next); err != nil {
 			d.logger.Warn("the script of a host that is gone", "cause", err)
 		}
 	})
 	for _, c := range changes {
+		if c.Option == "gatehouse_data_dir" {
+			continue // see keep
+		}
 		o.changed = append(o.changed, c.String())
 	}
 	for _, host := range restarted {
