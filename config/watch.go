@@ -30,7 +30,8 @@ const (
 // The loop to use it is: Load, Watch the Sources of what Load returned (a Config or an Error), wait for Changed, again.
 type Watcher struct {
 	logger  *slog.Logger
-	dirs    *dirWatch // nil without inotify
+	dirs    *dirWatch     // nil without inotify
+	every   time.Duration // between two looks without an event
 	changed chan struct{}
 	wake    chan struct{} // of capacity 1: next was set
 	stop    func()
@@ -44,23 +45,24 @@ type Watcher struct {
 // NewWatcher starts a Watcher, which watches nothing yet. Where the kernel gives no inotify instance, as when
 // fs.inotify.max_user_instances are in use, it looks at the files every 2 s, and warns once. Close ends it.
 func NewWatcher(logger *slog.Logger) *Watcher {
-	return openWatcher(logger, fsnotify.NewWatcher)
+	return openWatcher(logger, fsnotify.NewWatcher, lookTime)
 }
 
-func openWatcher(logger *slog.Logger, open func() (*fsnotify.Watcher, error)) *Watcher {
+func openWatcher(logger *slog.Logger, open func() (*fsnotify.Watcher, error), every time.Duration) *Watcher {
 	notify, err := open()
 	if err != nil {
 		logger.Warn("config: changes of files are noticed late: the system cannot watch them (see fs.inotify.max_user_instances)",
 			"interval", pollTime, "cause", err)
-		return newWatcher(logger, nil)
+		return startWatcher(logger, nil, pollTime)
 	}
-	return newWatcher(logger, newDirWatch(notify))
+	return startWatcher(logger, newDirWatch(notify), every)
 }
 
-func newWatcher(logger *slog.Logger, dirs *dirWatch) *Watcher {
+func startWatcher(logger *slog.Logger, dirs *dirWatch, every time.Duration) *Watcher {
 	w := &Watcher{
 		logger:  logger,
 		dirs:    dirs,
+		every:   every,
 		changed: make(chan struct{}, 1),
 		wake:    make(chan struct{}, 1),
 		stopped: make(chan struct{}),
@@ -71,7 +73,8 @@ func newWatcher(logger *slog.Logger, dirs *dirWatch) *Watcher {
 	return w
 }
 
-// Watch replaces what is watched. It may be called by any goroutine, also after Close, and does not wait for anything.
+// Watch replaces what is watched. It may be called by any goroutine, also after Close, and waits for nothing but, in
+// the second case that follows, the file system.
 //
 // Changes count from the moment at which Load looked at the files; if there were any since, Changed tells it 100 ms from
 // now. In Sources that are not from Load, changes count from the call. A change that was not yet told is forgotten,
@@ -109,22 +112,20 @@ type watching struct {
 	last    time.Time   // of these changes
 	lookAt  time.Time   // when to look next because of an event; zero when there was none
 	pace    time.Duration
-	every   time.Duration // between two looks without an event
-	warned  bool
+	partial bool // there is a directory that the kernel does not tell about
+	warned  bool // of that
 }
 
 // run is the Watcher's goroutine.
 func (w *Watcher) run() {
 	defer close(w.done)
-	s := &watching{Watcher: w, pace: minPace, every: lookTime}
+	s := &watching{Watcher: w, pace: minPace}
 	var hit chan struct{}
 	if w.dirs != nil {
 		defer w.dirs.close()
 		hit = w.dirs.hit
-	} else {
-		s.every = pollTime
 	}
-	timer := time.NewTimer(s.every)
+	timer := time.NewTimer(w.every)
 	defer timer.Stop()
 	for {
 		select {
@@ -157,7 +158,11 @@ func (s *watching) due() time.Time {
 
 // nextLook is when to look at the files: soon after an event, before telling, and now and then.
 func (s *watching) nextLook() time.Time {
-	next := time.Now().Add(s.every)
+	every := s.every
+	if s.partial {
+		every = min(every, pollTime)
+	}
+	next := time.Now().Add(every)
 	if !s.lookAt.IsZero() && s.lookAt.Before(next) {
 		next = s.lookAt
 	}
@@ -189,20 +194,17 @@ func (s *watching) follow() {
 		return
 	}
 	err := s.dirs.follow(s.sources)
-	s.every = lookTime
-	if err == nil {
+	s.partial = err != nil
+	if err == nil || s.warned {
 		return
 	}
-	s.every = pollTime
-	if !s.warned {
-		s.warned = true
-		level := slog.LevelWarn
-		if errors.Is(err, fs.ErrPermission) {
-			level = slog.LevelInfo // a directory that may be entered but not listed, on the way to a script, is usual
-		}
-		s.logger.Log(context.Background(), level, "config: changes of some files are noticed late: the system does not let a directory be watched",
-			"interval", pollTime, "cause", err)
+	s.warned = true
+	level := slog.LevelWarn
+	if errors.Is(err, fs.ErrPermission) {
+		level = slog.LevelInfo // a directory that may be entered but not listed, on the way to a script, is usual
 	}
+	s.logger.Log(context.Background(), level, "config: changes of some files are noticed late: the system does not let a directory be watched",
+		"interval", pollTime, "cause", err)
 }
 
 // look looks at the files, and notes whether they differ from the last time.

@@ -350,12 +350,32 @@ func TestWatcher_overflow(t *testing.T) {
 	t.Parallel()
 	w := watchConfig(t)
 	w.wantQuiet()
-	for _, dir := range w.dirs.notify.WatchList() {
-		w.do(w.dirs.notify.Remove(dir))
-	}
+	w.deafen()
 	w.write("conf.d/a.lua", "x = 8\n")
 	w.wantQuiet()
 	w.dirs.notify.Errors <- fsnotify.ErrEventOverflow
+	w.wantChange()
+}
+
+// deafen has the kernel tell nothing, as with a network file system.
+func (w *watched) deafen() {
+	w.t.Helper()
+	for _, dir := range w.dirs.notify.WatchList() {
+		w.do(w.dirs.notify.Remove(dir))
+	}
+}
+
+// TestWatcher_silentFileSystem: where no event comes, the files are looked at now and then.
+func TestWatcher_silentFileSystem(t *testing.T) {
+	t.Parallel()
+	w := watchConfig(t)
+	w.Watcher.Close()
+	w.Watcher = openWatcher(slog.New(slog.DiscardHandler), fsnotify.NewWatcher, 300*time.Millisecond)
+	t.Cleanup(w.Close)
+	w.load()
+	w.wantQuiet()
+	w.deafen()
+	w.write("conf.d/a.lua", "x = 8\n")
 	w.wantChange()
 }
 
@@ -365,7 +385,8 @@ func TestWatcher_withoutInotify(t *testing.T) {
 	var log strings.Builder
 	w := watchConfig(t)
 	w.Watcher.Close()
-	w.Watcher = openWatcher(slog.New(slog.NewTextHandler(&log, nil)), func() (*fsnotify.Watcher, error) { return nil, syscall.EMFILE })
+	none := func() (*fsnotify.Watcher, error) { return nil, syscall.EMFILE }
+	w.Watcher = openWatcher(slog.New(slog.NewTextHandler(&log, nil)), none, time.Hour)
 	defer w.Close()
 	w.load()
 	w.wantQuiet()
@@ -383,7 +404,7 @@ func TestWatcher_unwatchable(t *testing.T) {
 	var log strings.Builder
 	w := watchConfig(t)
 	w.Watcher.Close()
-	w.Watcher = openWatcher(slog.New(slog.NewTextHandler(&log, nil)), fsnotify.NewWatcher)
+	w.Watcher = openWatcher(slog.New(slog.NewTextHandler(&log, nil)), fsnotify.NewWatcher, time.Hour)
 	defer w.Close()
 	w.do(w.dirs.notify.Close())
 	w.load()
