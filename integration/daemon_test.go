@@ -26,6 +26,11 @@ const (
 // patience bounds every wait for something that should happen at once. It is long because the machine may be busy.
 const patience = 20 * time.Second
 
+// maxShown is how much of the log of a failed test is shown, in bytes, with all its logins.
+const maxShown = 256 << 10
+
+var logins = regexp.MustCompile(`(?m)^.*("msg":"| info )login\b.*\n`)
+
 // logBuffer keeps what a process writes and lets others wait for it.
 type logBuffer struct {
 	mu      sync.Mutex // guards the fields below
@@ -72,8 +77,14 @@ type daemon struct {
 // ends; if the test failed, its log is shown.
 func launch(t testing.TB, config string, env ...string) *daemon {
 	t.Helper()
+	return launchLogging(t, "text", config, env...)
+}
+
+// launchLogging is launch with a log in another form.
+func launchLogging(t testing.TB, format, config string, env ...string) *daemon {
+	t.Helper()
 	d := &daemon{
-		cmd:   exec.Command(gatehouse, "serve", "--config", config, "--log-format", "text"),
+		cmd:   exec.Command(gatehouse, "serve", "--config", config, "--log-format", format),
 		log:   newLogBuffer(),
 		ended: make(chan struct{}),
 	}
@@ -93,7 +104,11 @@ func launch(t testing.TB, config string, env ...string) *daemon {
 		_ = d.cmd.Process.Kill()
 		<-d.ended
 		if t.Failed() {
-			t.Logf("log of %s:\n%s", config, d.log)
+			text := d.log.String()
+			if len(text) > maxShown {
+				text = "(without logins)\n" + logins.ReplaceAllString(text, "")
+			}
+			t.Logf("log of %s:\n%s", config, text)
 		}
 	})
 	return d

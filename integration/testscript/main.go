@@ -1,7 +1,9 @@
 // Command testscript is an external auth script that does what a plan tells it: right answers, and every kind of
 // wrong, late, torn or missing one. It writes down all the bytes that it gets and gives.
 //
-// The plan is the JSON file NAME.plan beside the name it was started by, the record NAME.log. Arguments are ignored.
+// The plan is the JSON file NAME.plan beside the name it was started by, the record NAME.log. Arguments are ignored, but
+// for --plan: "#!/path/to/testscript --plan" as the first line of a file makes the rest of the file the plan, so that
+// what the script does changes with the script itself.
 package main
 
 import (
@@ -66,16 +68,24 @@ type script struct {
 }
 
 func main() {
-	if err := run(os.Args[0]); err != nil {
+	name := os.Args[0]
+	planFile := name + ".plan"
+	if len(os.Args) == 3 && os.Args[1] == "--plan" {
+		name, planFile = os.Args[2], os.Args[2]
+	}
+	if err := run(name, planFile); err != nil {
 		fmt.Fprintln(os.Stderr, "testscript:", err)
 		os.Exit(70)
 	}
 }
 
-func run(name string) error {
-	text, err := os.ReadFile(name + ".plan")
+func run(name, planFile string) error {
+	text, err := os.ReadFile(planFile)
 	if err != nil {
 		return err
+	}
+	if bytes.HasPrefix(text, []byte("#!")) {
+		_, text, _ = bytes.Cut(text, []byte("\n"))
 	}
 	s := &script{in: bufio.NewReaderSize(os.Stdin, 1<<17)}
 	if err := json.Unmarshal(text, &s.plan); err != nil {
