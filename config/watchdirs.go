@@ -1,10 +1,8 @@
 package config
 
 import (
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"gatehouse.im/gatehouse/internal/luaconf"
@@ -37,10 +35,6 @@ func (d *dirInterest) wants(name string) bool {
 	return false
 }
 
-func (d *dirInterest) equal(other *dirInterest) bool {
-	return maps.Equal(d.names, other.names) && slices.Equal(d.globs, other.globs)
-}
-
 // maxLinks is how many symbolic links a path may lead through, as in path_resolution(7).
 const maxLinks = 40
 
@@ -60,21 +54,32 @@ type entryKind struct {
 // nearest that is there, and the name to wait for in it.
 func (s Sources) directories() dirTree {
 	w := treeWalk{make(dirTree), make(map[string]entryKind)}
+	for _, pattern := range s.Patterns {
+		if dir, ok := w.visit(filepath.Dir(pattern)); ok {
+			w.glob(dir, filepath.Base(pattern))
+		}
+	}
 	for _, path := range s.Files {
 		w.visit(path)
 	}
-	for _, pattern := range s.Patterns {
-		dir, ok := w.visit(filepath.Dir(pattern))
-		if !ok {
-			continue
-		}
-		w.at(dir).globs = append(w.at(dir).globs, filepath.Base(pattern))
-		names := matching(pattern)
-		for _, name := range names[:min(len(names), maxMatches)] {
-			w.visit(filepath.Join(dir, name)) // it may be a link to somewhere else
+	return w.tree
+}
+
+// glob notes a pattern in a directory, and follows the links that match it.
+func (w *treeWalk) glob(dir, glob string) {
+	w.at(dir).globs = append(w.at(dir).globs, glob)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, entry := range entries[:min(len(entries), maxMatches)] {
+		path := filepath.Join(dir, entry.Name())
+		if entry.Type()&os.ModeSymlink == 0 {
+			w.kinds[path] = entryKind{dir: entry.IsDir()}
+		} else if luaconf.Match(glob, entry.Name()) {
+			w.visit(path)
 		}
 	}
-	return w.tree
 }
 
 func (w *treeWalk) at(dir string) *dirInterest {

@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -105,22 +104,21 @@ func (d *dirWatch) take() time.Time {
 // them is told. An error says that some directory cannot be watched; it is the first one, the others are.
 func (d *dirWatch) follow(s Sources) error {
 	tree := s.directories()
-	failed := d.watch(tree)
+	added, failed := d.watch(tree)
 	// What appears between looking at a directory and watching it would be missed: so look again, until that finds
 	// nothing else, or, where somebody plays with directories all the time, the next event.
 	for range 3 {
-		before := tree
-		tree = s.directories()
-		if maps.EqualFunc(before, tree, (*dirInterest).equal) {
+		if !added {
 			break
 		}
-		failed = d.watch(tree)
+		added, failed = d.watch(s.directories())
 	}
 	return failed
 }
 
-// watch has the kernel watch the directories of a tree, and no others.
-func (d *dirWatch) watch(tree dirTree) error {
+// watch has the kernel watch the directories of a tree, and no others. It says whether there are any among them that were
+// not watched before.
+func (d *dirWatch) watch(tree dirTree) (added bool, failed error) {
 	d.mu.Lock()
 	d.tree = tree
 	gone := d.gone
@@ -134,7 +132,6 @@ func (d *dirWatch) watch(tree dirTree) error {
 			d.remove(dir)
 		}
 	}
-	var failed error
 	for dir := range tree {
 		now := stampFile(dir)
 		was, watched := d.watched[dir]
@@ -146,11 +143,12 @@ func (d *dirWatch) watch(tree dirTree) error {
 		}
 		if err := d.notify.Add(dir); err == nil {
 			d.watched[dir] = now
+			added = true
 		} else if failed == nil && !errors.Is(err, fs.ErrNotExist) {
 			failed = &os.PathError{Op: "watch", Path: dir, Err: err}
 		}
 	}
-	return failed
+	return added, failed
 }
 
 func (d *dirWatch) remove(dir string) {
