@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -29,7 +30,9 @@ type adminPorts struct {
 	handler map[admin.Access]http.Handler
 	control config.AdminAddr
 	serving sync.WaitGroup
-	open    map[config.AdminAddr]*adminPort
+
+	mu   sync.Mutex // guards open
+	open map[config.AdminAddr]*adminPort
 }
 
 type adminPort struct {
@@ -79,7 +82,7 @@ func (c *adminChange) add(ctx context.Context, at config.AdminAddr, inherited in
 	if c.next[at] != nil {
 		return nil
 	}
-	if open := c.ports.open[at]; open != nil {
+	if open := c.ports.list()[at]; open != nil {
 		c.next[at] = open
 		return nil
 	}
@@ -115,14 +118,18 @@ func (c *adminChange) discard() {
 // apply serves what is new and ends what is not wanted any more.
 func (c *adminChange) apply() {
 	a := c.ports
-	for at, old := range a.open {
+	before := a.list()
+	a.mu.Lock()
+	a.open = c.next
+	a.mu.Unlock()
+	for at, old := range before {
 		if c.next[at] != old {
 			_ = old.server.Close() // whoever looks at it asks again
-			a.logger.Info("not listening any more", "address", at.Addr, "admin", true)
+			a.logger.Info("not listening any more", "address", old.Addr().String())
 		}
 	}
-	a.open = c.next
 	for _, opened := range c.opened {
+		a.logger.Info("admin listening", "address", opened.Addr().String())
 		a.serving.Go(func() {
 			if err := opened.server.Serve(opened); !errors.Is(err, http.ErrServerClosed) {
 				a.logger.Error("an admin listener is lost", "address", opened.Addr().String(), "cause", err)
@@ -134,7 +141,7 @@ func (c *adminChange) apply() {
 // close ends all listeners. Requests that are being answered are waited for until
 // ctx ends.
 func (a *adminPorts) close(ctx context.Context) {
-	for _, open := range a.open {
+	for _, open := range a.list() {
 		if open.server.Shutdown(ctx) != nil {
 			_ = open.server.Close()
 		}
@@ -142,12 +149,20 @@ func (a *adminPorts) close(ctx context.Context) {
 	a.serving.Wait()
 }
 
-// addresses returns where the listeners are.
+// list returns the listeners that are open.
+func (a *adminPorts) list() map[config.AdminAddr]*adminPort {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.open
+}
+
+// addresses returns where the listeners are, in order.
 func (a *adminPorts) addresses() []string {
 	var list []string
-	for at := range a.open {
-		list = append(list, at.Addr)
+	for _, open := range a.list() {
+		list = append(list, open.Addr().String())
 	}
+	slices.Sort(list)
 	return list
 }
 
@@ -185,13 +200,15 @@ func listenUnix(ctx context.Context, path string, mode os.FileMode) (net.Listene
 	return s, err
 }
 
-// unixSocket removes its path when it is closed, unless another socket has taken
-// its place.
+// unixSocket has the path where it is now as its address, and removes that when
+// it is closed, unless another socket has taken its place.
 type unixSocket struct {
 	*net.UnixListener
 	path string
 	made os.FileInfo
 }
+
+func (s *unixSocket) Addr() net.Addr { return &net.UnixAddr{Name: s.path, Net: "unix"} }
 
 func (s *unixSocket) Close() error {
 	if now, err := os.Lstat(s.path); err == nil && os.SameFile(now, s.made) {

@@ -150,10 +150,13 @@ func (d *daemon) load() (*config.Config, []config.Problem, error) {
 
 // setLog makes the log as the config wants it.
 func (d *daemon) setLog(cfg *config.Config) {
-	if d.log == nil {
-		return
+	if d.log != nil {
+		d.warnOfLog(d.log.Set(logConfig(cfg, d.options.LogFormat)))
 	}
-	for _, w := range d.log.Set(logConfig(cfg, d.options.LogFormat)) {
+}
+
+func (d *daemon) warnOfLog(warnings []error) {
+	for _, w := range warnings {
 		d.logger.Warn("log", "warning", w)
 	}
 }

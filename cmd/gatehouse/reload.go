@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"time"
 
@@ -63,11 +64,6 @@ func (d *daemon) supervise(ctx context.Context, hup <-chan os.Signal) {
 			_, _ = d.reload(ctx, byFile)
 		case <-hup:
 			notify.Reloading()
-			if d.log != nil {
-				for _, w := range d.log.Reopen() {
-					d.logger.Warn("log", "warning", w)
-				}
-			}
 			_, _ = d.reload(ctx, bySignal)
 			notify.Ready(d.summary())
 		case f := <-d.requests:
@@ -91,9 +87,13 @@ func (d *daemon) do(ctx context.Context, f func()) error {
 }
 
 // reload reads the config anew and makes the daemon serve it, or leaves
-// everything as it was. Either way it writes one line to the log.
+// everything as it was. Either way it writes one line to the log, whose files it
+// opens anew if somebody asked for the reload: they may have been moved away.
 func (d *daemon) reload(ctx context.Context, cause string) (outcome, error) {
 	began := time.Now()
+	if d.log != nil && cause != byFile {
+		d.warnOfLog(d.log.Reopen())
+	}
 	o, err := d.replace(ctx)
 	o.took = time.Since(began)
 	state := *d.reloaded.Load()
@@ -160,7 +160,9 @@ func (d *daemon) replace(ctx context.Context) (o outcome, err error) {
 	d.server.SetConfig(next.server)
 	opened.apply()
 	consoles.apply()
-	d.setLog(cfg)
+	if !reflect.DeepEqual(cfg.Log, old.config.Log) || cfg.LogFormat != old.config.LogFormat {
+		d.setLog(cfg)
+	}
 	d.retiring.Go(func() {
 		ctx, cancel := context.WithTimeout(d.lasting, retireTimeout)
 		defer cancel()

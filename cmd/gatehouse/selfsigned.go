@@ -25,8 +25,8 @@ const selfSignedLife = 10 * 365 * 24 * time.Hour
 // (gatehouse_self_signed). It is made once and kept in the data directory, so
 // that a client that was told to trust it need not be told again.
 func selfSigned(dataDir, host string) (tls.Certificate, error) {
-	dir := filepath.Join(dataDir, "self-signed")
-	path := filepath.Join(dir, asciiName(host)+".pem")
+	path := selfSignedPath(dataDir, host)
+	dir := filepath.Dir(path)
 	cert, err := tls.LoadX509KeyPair(path, path)
 	switch {
 	case err == nil && time.Now().Before(cert.Leaf.NotAfter):
@@ -55,6 +55,10 @@ func selfSigned(dataDir, host string) (tls.Certificate, error) {
 		return tls.Certificate{}, err
 	}
 	return tls.LoadX509KeyPair(path, path)
+}
+
+func selfSignedPath(dataDir, host string) string {
+	return filepath.Join(dataDir, "self-signed", asciiName(host)+".pem")
 }
 
 // makeSelfSigned returns a certificate and its key in PEM.

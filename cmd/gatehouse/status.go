@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -63,8 +64,8 @@ func (d status) Status() admin.Status {
 	for _, port := range d.ports.list() {
 		s.Listeners = append(s.Listeners, admin.Listener{Address: port.Addr().String(), Kind: tlsKind(port.direct.Load())})
 	}
-	for _, at := range p.config.Admin {
-		s.Listeners = append(s.Listeners, admin.Listener{Address: at.Addr, Kind: "admin"})
+	for _, address := range d.admin.addresses() {
+		s.Listeners = append(s.Listeners, admin.Listener{Address: address, Kind: "admin"})
 	}
 	return s
 }
@@ -80,7 +81,7 @@ func (d status) configStatus(path string) admin.Config {
 
 func poolStatus(h *config.Host, stats extauth.Stats) *admin.Pool {
 	p := &admin.Pool{
-		Script:    strings.Join(h.External.Command, " "),
+		Script:    scriptName(h.External.Command),
 		Processes: stats.Processes,
 		Size:      stats.Size,
 		Busy:      stats.Busy,
@@ -96,6 +97,18 @@ func poolStatus(h *config.Host, stats extauth.Stats) *admin.Pool {
 	return p
 }
 
+// scriptName shows a command without what is no path: an argument may be a
+// password.
+func scriptName(command []string) string {
+	shown := make([]string, len(command))
+	for i, arg := range command {
+		if shown[i] = arg; i > 0 && !filepath.IsAbs(arg) {
+			shown[i] = "…"
+		}
+	}
+	return strings.Join(shown, " ")
+}
+
 func certificateStatus(p *parts, h *config.Host) []admin.Certificate {
 	var list []admin.Certificate
 	for i, c := range p.certificates[h.Name] {
@@ -106,18 +119,35 @@ func certificateStatus(p *parts, h *config.Host) []admin.Certificate {
 		}
 		if i < len(h.Certificates) {
 			entry.File = h.Certificates[i].CertFile
+		} else {
+			entry.File = selfSignedPath(p.config.DataDir, h.Name)
 		}
 		list = append(list, entry)
 	}
 	return list
 }
 
-// Ready implements admin.Source.
+// Ready implements admin.Source. The daemon is ready if anybody can log in
+// anywhere: the broken script of one host is no reason to take the others away
+// from their users.
 func (d status) Ready() error {
 	if !d.ready.Load() {
 		return errors.New("the daemon is starting or shutting down")
 	}
-	return nil
+	p := d.parts.Load()
+	var reasons []error
+	for _, h := range p.config.Hosts {
+		pool := p.pools[h.Name]
+		if h.OfferToken || pool == nil {
+			return nil
+		}
+		stats := pool.Stats()
+		if stats.Size > 0 || stats.Fault == nil {
+			return nil
+		}
+		reasons = append(reasons, fmt.Errorf("%s: %w", h.Name, stats.Fault))
+	}
+	return errors.Join(reasons...)
 }
 
 // Reload implements admin.Source.

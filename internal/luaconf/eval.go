@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	lua "github.com/yuin/gopher-lua"
@@ -197,11 +198,11 @@ func (e *evaluator) load(L *lua.LState, path string, shebang bool) *lua.Function
 		if !errors.As(err, &syntax) {
 			e.raiseAt(L, Pos{path, 1}, err.Error())
 		}
-		line, near := syntax.Pos.Line, syntax.Token
+		line, near := syntax.Pos.Line, nearToken(syntax.Token)
 		if line < 1 {
-			line, near = strings.Count(strings.TrimRight(text, "\n"), "\n")+1, "end of file"
+			line, near = strings.Count(strings.TrimRight(text, "\n"), "\n")+1, " near 'end of file'"
 		}
-		e.raiseAt(L, Pos{path, line}, fmt.Sprintf("%s near '%s'", syntax.Message, printable(near)))
+		e.raiseAt(L, Pos{path, line}, syntax.Message+near)
 	}
 	if failed := rewrite(path, chunk, &e.tables); failed != nil {
 		e.raiseAt(L, failed.Pos, failed.Text)
@@ -216,6 +217,19 @@ func (e *evaluator) load(L *lua.LState, path string, shebang bool) *lua.Function
 		e.raiseAt(L, Pos{path, 1}, err.Error())
 	}
 	return proto
+}
+
+// luaWords are the words and signs of Lua's own.
+var luaWords = strings.Fields("and break do else elseif end false for function goto if in local nil not or repeat return then " +
+	"true until while + - * / % ^ # == ~= <= >= < > = ( ) { } [ ] ; : , . .. ...")
+
+// nearToken says at which token the parser stopped, if that is one of Lua's own: anything else may be a piece of a secret
+// whose quotes are amiss, and the message goes to logs.
+func nearToken(token string) string {
+	if !slices.Contains(luaWords, token) {
+		return ""
+	}
+	return " near '" + token + "'"
 }
 
 func (e *evaluator) raiseAt(L *lua.LState, pos Pos, msg string) {
