@@ -5,6 +5,7 @@
 //     right.
 //   - clients_test.go logs in with XMPP clients that we did not write.
 //   - scenario_*_test.go breaks scripts, disks, connections and the program itself.
+//   - reload_*_test.go changes the config of a busy daemon, and has the tools for it; scenario_reload*_test.go does so by hand.
 //   - command_test.go runs the other commands.
 //
 // The directory testscript is the auth script of all of them. A process belongs to the test that started it, and the

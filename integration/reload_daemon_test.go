@@ -14,7 +14,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -99,8 +98,6 @@ func (f *follower) next(t testing.TB, what string, right func(logLine) bool) log
 		case <-f.ended:
 			t.Fatalf("%s: the program ended", what)
 		case <-timeout:
-			f.signal(t, syscall.SIGQUIT) // shows what all goroutines are at
-			<-f.ended
 			t.Fatalf("%s: not in the log within %v; reloads since: %+v", what, patience, seen)
 		}
 	}
