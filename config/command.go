@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"gatehouse.im/gatehouse/internal/luaconf"
@@ -45,13 +46,38 @@ func (s section) command() []string {
 		}
 	}
 	s.checkScript(words[0])
-	for _, word := range words[1:] {
-		// A script that an interpreter is given; a relative path starts in the config's directory, where it will run.
-		if path := s.resolve(word); isFile(path) {
+	return words
+}
+
+// scriptNames are the ends of names by which a script is known that may have no #! line.
+var scriptNames = []string{".sh", ".py", ".pl", ".php", ".rb", ".js", ".mjs", ".cjs", ".ts", ".lua", ".tcl", ".r", ".jar"}
+
+// scripts returns the arguments of a command that are scripts: interpreters are given them, and wrappers like sudo.
+// Relative ones start in the config's directory, where the script will run.
+func (s section) scripts(command []string) []string {
+	var found []string
+	for _, word := range command[min(1, len(command)):] {
+		path := s.resolve(word)
+		if slices.Contains(scriptNames, strings.ToLower(filepath.Ext(path))) || beginsAsScript(path) {
 			s.sources.file(path)
+			found = append(found, path)
 		}
 	}
-	return words
+	return found
+}
+
+func beginsAsScript(path string) bool {
+	if !isFile(path) {
+		return false // to open a pipe would wait
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	head := make([]byte, 2)
+	_, err = io.ReadFull(f, head)
+	return err == nil && string(head) == "#!"
 }
 
 // commandLine resolves a command that is one string: a path if there is such a file, a command line otherwise.

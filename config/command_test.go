@@ -139,3 +139,39 @@ func TestLoad_commandOfAnotherUser(t *testing.T) {
 		}
 	}
 }
+
+// What a script writes, or looks things up in, may be named by its command: it is no part of the script, or each login
+// would start the script anew.
+func TestLoad_scriptsAmongArguments(t *testing.T) {
+	dir := writeFiles(t, "auth.sh", "#!/bin/sh\n", "check", "#!/usr/bin/env python3\n", "auth.PY", "", "users.db", "data", "empty", "",
+		"auth.log", "# not a script\n")
+	source := `VirtualHost "a.example"
+		authentication = "external"
+		external_auth_command = { "/bin/sh", "-u", "./auth.sh", "check", "auth.PY", "users.db", "` + dir + `/auth.log", "empty", "later.php", ".", "none" }
+	`
+	path := filepath.Join(dir, "prosody.cfg.lua")
+	if err := os.WriteFile(path, []byte(source), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cfg, _, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, name := range []string{"auth.sh", "check", "auth.PY", "later.php"} {
+		want = append(want, filepath.Join(dir, name))
+	}
+	if got := cfg.Hosts[0].External.Scripts; !slices.Equal(got, want) {
+		t.Errorf("scripts %q, want %q", got, want)
+	}
+	for _, path := range append(want, "/bin/sh") {
+		if !slices.Contains(cfg.Sources.Files, path) {
+			t.Errorf("%s is not watched", path)
+		}
+	}
+	for _, name := range []string{"users.db", "auth.log", "empty", "none"} {
+		if slices.Contains(cfg.Sources.Files, filepath.Join(dir, name)) {
+			t.Errorf("%s is watched", name)
+		}
+	}
+}

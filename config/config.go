@@ -137,6 +137,9 @@ const (
 type ExternalAuth struct {
 	// Command is the program as an absolute path, and its arguments (external_auth_command).
 	Command []string
+	// Scripts are those of the arguments, as absolute paths, that name a script which the program runs: it has the name of
+	// one (.py, .php...) or begins with #!. Other files are data, which may change all the time.
+	Scripts []string
 	// Protocol is ProtocolGeneric or ProtocolEjabberd (external_auth_protocol, generic).
 	Protocol string
 	// Timeout is for one query, waiting for a worker included (external_auth_timeout, 5 s).

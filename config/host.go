@@ -56,8 +56,10 @@ func (s section) disableMechanisms(host *Host) {
 
 // external reads how the script is asked.
 func (s section) external() *ExternalAuth {
+	command := s.command()
 	x := &ExternalAuth{
-		Command:      s.command(),
+		Command:      command,
+		Scripts:      s.scripts(command),
 		Protocol:     s.enum("external_auth_protocol", ProtocolGeneric, ProtocolGeneric, ProtocolEjabberd),
 		Timeout:      s.seconds("external_auth_timeout", 5*time.Second),
 		StartTimeout: s.seconds("gatehouse_external_auth_start_timeout", 30*time.Second),

@@ -156,6 +156,12 @@ func TestWatcher_changes(t *testing.T) {
 			func(w *watched) { w.do(os.Rename(w.dir, w.dir+".away")) },
 			func(w *watched) { w.do(os.Rename(w.dir+".away", w.dir)) },
 			func(w *watched) { w.write("conf.d/a.lua", "x = 33") },
+			func(w *watched) { // at once, so that it is the same when anybody looks, but the kernel watches it no more
+				w.do(os.Rename(w.path("conf.d"), w.path("away")))
+				w.do(os.Rename(w.path("away"), w.path("conf.d")))
+				w.wantQuiet()
+				w.write("conf.d/a.lua", "x = 444")
+			},
 		}},
 		{"directory that did not exist", []string{"prosody.cfg.lua", external + "certificate = 'deep/er'"}, []func(*watched){
 			func(w *watched) { w.do(os.MkdirAll(w.path("deep/er"), 0o755)) },
@@ -180,6 +186,8 @@ func TestWatcher_changes(t *testing.T) {
 			func(w *watched) { w.replace("real/y.lua", "x = 6") },
 			func(w *watched) { link(w, "a.lua", "conf.d/a.lua") }, // to itself
 			func(w *watched) { w.replace("conf.d/a.lua", "") },
+			func(w *watched) { link(w, "../real/c.crt", "certs/c.crt") },
+			func(w *watched) { w.write("real/c.crt", "not yet a certificate") },
 		}},
 		{"directory that is a link", []string{"one/a.lua", "x = 3", "two/a.lua", "x = 3"}, []func(*watched){
 			func(w *watched) {
@@ -230,8 +238,8 @@ func TestWatcher_changes(t *testing.T) {
 					w.step++
 					step(w)
 					w.wantChange()
+					w.wantQuiet() // until then the files are watched again, not only looked at
 				}
-				w.wantQuiet()
 			})
 		})
 	}
@@ -280,6 +288,23 @@ func TestWatcher_loadedMeanwhile(t *testing.T) {
 		if time.Since(began) < settleTime/2 {
 			break // otherwise it was told in between, as it should be
 		}
+	}
+	w.wantQuiet()
+}
+
+// TestWatcher_toldAndLoaded: what was told, but not yet heard, is not told again when it was loaded for another reason.
+func TestWatcher_toldAndLoaded(t *testing.T) {
+	t.Parallel()
+	w := watchConfig(t)
+	w.wantQuiet()
+	w.write("conf.d/b.lua", "")
+	for _, told := range []int{1, 0} {
+		for deadline := time.Now().Add(10 * time.Second); len(w.Changed()) != told; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d told, want %d", len(w.Changed()), told)
+			}
+		}
+		w.load()
 	}
 	w.wantQuiet()
 }
