@@ -31,9 +31,9 @@ func TestLoad_sources(t *testing.T) {
 	}{
 		{"script and certificates directory", external, certs, "prosody.cfg.lua auth.sh certs/x.crt certs/x.key", "certs/* certs/b.example/*", true, true},
 		{"no certificates directory", external, nil, "prosody.cfg.lua auth.sh", "certs/*", true, false},
-		{"arguments that are files", host + "{ './auth.sh', 'conf.txt', '--flag', 'none.txt', '.' }", []string{"conf.txt", ""},
-			"prosody.cfg.lua auth.sh conf.txt", "certs/*", true, false},
-		{"command line", host + "'./auth.sh conf.txt'", []string{"conf.txt", ""}, "prosody.cfg.lua auth.sh conf.txt ./auth.sh", "certs/*", true, false},
+		{"arguments that are scripts", host + "{ './auth.sh', 'users.txt', '--flag', 'run', 'none.py', '.' }", []string{"users.txt", "a:b", "run", "#!/bin/sh\n"},
+			"prosody.cfg.lua auth.sh run none.py", "certs/*", true, false},
+		{"command line", host + "'./auth.sh x.php'", nil, "prosody.cfg.lua auth.sh x.php ./auth.sh", "certs/*", true, false},
 		{"named certificate", "ssl = { certificate = 'c.crt', key = 'c.key' }\n" + external, []string{"c.crt", cert, "c.key", key},
 			"prosody.cfg.lua c.crt c.key auth.sh", "", true, true},
 		{"named certificate that is missing", "ssl = { certificate = 'c.crt', key = 'c.key' }\n" + external, nil,
@@ -71,7 +71,7 @@ func TestLoad_sources(t *testing.T) {
 			wantFiles := strings.Fields(test.wantFiles)
 			for i, file := range wantFiles {
 				if strings.HasPrefix(file, "./") { // the whole command line was looked for as a file
-					wantFiles[i] = "auth.sh conf.txt"
+					wantFiles[i] = "auth.sh x.php"
 				}
 			}
 			got := strings.Split(strings.TrimPrefix(strings.Join(s.Files, "\n"), dir+"/"), "\n"+dir+"/")
