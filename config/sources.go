@@ -15,7 +15,7 @@ import (
 // has changed since.
 type Sources struct {
 	// Files are absolute paths, each once: what was read, or looked for in vain. The config file, what it includes and
-	// reads, certificates and keys, the files that external_auth_command names.
+	// reads, certificates and keys, the program and the scripts that external_auth_command names.
 	Files []string
 	// Patterns are absolute paths whose last part has wildcards, '*' and '?', as in Include: the files that match count,
 	// and which they are. A name that begins with a dot matches nothing.
