@@ -16,6 +16,9 @@ type Config struct {
 	// Command is the script and its arguments; there is no shell. Command[0] holds a slash: NewPool does no
 	// search in PATH. The file is looked at when a worker starts, so it may appear or change later.
 	Command []string
+	// Files are the paths of what the program runs, if it is an interpreter: when one of them or Command[0] has
+	// changed, Prepare makes ready for new processes. What the script itself writes must not be among them.
+	Files []string
 	// Dir is the working directory of the script; empty means the daemon's own.
 	Dir string
 	// Env is the environment of the script. Nil means Environ(), as it is when the Config is read.
@@ -72,6 +75,7 @@ type settings struct {
 // newSettings takes over cfg, which passed check.
 func newSettings(cfg Config) *settings {
 	cfg.Command = slices.Clone(cfg.Command)
+	cfg.Files = slices.Clone(cfg.Files)
 	if cfg.Env = slices.Clone(cfg.Env); cfg.Env == nil {
 		cfg.Env = Environ()
 	}
@@ -87,7 +91,7 @@ func newSettings(cfg Config) *settings {
 // sameProcess reports whether the processes of s and other are started alike.
 func (s *settings) sameProcess(other *settings) bool {
 	return s.Dir == other.Dir && s.Protocol == other.Protocol && s.PTY == other.PTY &&
-		slices.Equal(s.Command, other.Command) && slices.Equal(s.Env, other.Env)
+		slices.Equal(s.Command, other.Command) && slices.Equal(s.Files, other.Files) && slices.Equal(s.Env, other.Env)
 }
 
 func hasNUL(s string) bool { return strings.IndexByte(s, 0) >= 0 }

@@ -24,12 +24,12 @@ type generation struct {
 
 // newGeneration looks at the files of the script.
 func newGeneration(n int, s *settings) *generation {
-	return &generation{settings: s, n: n, files: stampFiles(s.Command, s.Dir)}
+	return &generation{settings: s, n: n, files: stampFiles(&s.Config)}
 }
 
 // serves reports whether the generation's processes are such as s asks for, and their files are what they were.
 func (g *generation) serves(s *settings) bool {
-	return g.sameProcess(s) && sameStamps(g.files, stampFiles(s.Command, s.Dir))
+	return g.sameProcess(s) && sameStamps(g.files, stampFiles(&s.Config))
 }
 
 // answered notes that w, one of its workers, has answered. The caller holds Pool.mu.

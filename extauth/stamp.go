@@ -2,23 +2,19 @@ package extauth
 
 import (
 	"os"
-	"path/filepath"
 	"slices"
 )
 
-// A stamp is a file that a command names, as it was when a process was started from it.
+// A stamp is a file that a process is made of, as it was when one was started.
 type stamp struct {
 	path string
 	info os.FileInfo
 }
 
-// stampFiles looks at the files that a command names: the program, and a script that it may be given.
-func stampFiles(command []string, dir string) []stamp {
+// stampFiles looks at the files of a script: its program, and what that runs.
+func stampFiles(cfg *Config) []stamp {
 	var stamps []stamp
-	for _, path := range command {
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(dir, path)
-		}
+	for _, path := range append([]string{cfg.Command[0]}, cfg.Files...) {
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
 			stamps = append(stamps, stamp{path, info})
 		}

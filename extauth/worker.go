@@ -408,7 +408,7 @@ func newWorker(p *Pool, gen *generation, id int) (*worker, error) {
 		return nil, fmt.Errorf("%w: %w", ErrStart, err)
 	}
 	defer child.close()
-	files := stampFiles(gen.Command, gen.Dir)
+	files := stampFiles(&gen.Config)
 	proc, err := startProcess(gen.settings, &child)
 	if err != nil {
 		io.close()

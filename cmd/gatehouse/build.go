@@ -236,6 +236,7 @@ func poolConfig(cfg *config.Config, h *config.Host, logger *slog.Logger) extauth
 	return extauth.Config{
 		Name:         h.Name,
 		Command:      h.External.Command,
+		Files:        h.External.Scripts,
 		Dir:          filepath.Dir(cfg.Path),
 		Protocol:     protocol,
 		Timeout:      h.External.Timeout,
