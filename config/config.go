@@ -194,6 +194,13 @@ type SkippedHost struct {
 	Pos  Pos
 }
 
+// Pos is where the option was set that a host has, by itself or from the global section; the host "*" stands for the latter.
+// It is the zero Pos where the option was not set.
+func (c *Config) Pos(host, option string) Pos {
+	o, _ := c.eval.Get(host, option)
+	return o.Pos
+}
+
 // Host returns the host of this prepared name, or nil.
 func (c *Config) Host(name string) *Host {
 	for _, h := range c.Hosts {

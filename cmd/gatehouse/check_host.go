@@ -111,7 +111,7 @@ func (r *report) whyPlain(h *config.Host, s settings) string {
 	case !h.ScriptPasswords && !h.Token.InPlain:
 		return auth + ", so passwords are not asked for"
 	}
-	return "disable_sasl_mechanisms" + s.section(h.Name, "disable_sasl_mechanisms")
+	return "disable_sasl_mechanisms" + s.place(h.Name, "disable_sasl_mechanisms")
 }
 
 func (r *report) whyToken(h *config.Host, s settings) string {
@@ -121,9 +121,9 @@ func (r *report) whyToken(h *config.Host, s settings) string {
 	case h.OfferToken && !h.ScriptPasswords:
 		return "authentication = " + s.text(h.Name, "authentication")
 	case h.OfferToken:
-		return "token_secret and otp_seed are set" + s.section(h.Name, "token_secret")
+		return "token_secret and otp_seed are set" + s.place(h.Name, "token_secret")
 	case h.Token != nil:
-		return "disable_sasl_mechanisms" + s.section(h.Name, "disable_sasl_mechanisms")
+		return "disable_sasl_mechanisms" + s.place(h.Name, "disable_sasl_mechanisms")
 	case secret && !seed:
 		return "token_secret is set, but otp_seed is not"
 	case seed && !secret:

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,11 +14,11 @@ import (
 // settings are the options of a file as config.Dump has them: section, option,
 // value, with "*" for the global section. Secrets are not among the values.
 type settings struct {
-	file     string
+	cfg      *config.Config
 	sections map[string]map[string]any
 }
 
-func newSettings(cfg *config.Config) settings { return settings{cfg.Path, cfg.Dump(true)} }
+func newSettings(cfg *config.Config) settings { return settings{cfg, cfg.Dump(true)} }
 
 // get returns an option as a host sees it.
 func (s settings) get(host, option string) (any, bool) {
@@ -28,30 +29,38 @@ func (s settings) get(host, option string) (any, bool) {
 	return v, ok
 }
 
-// section says that an option is not the host's own.
-func (s settings) section(host, option string) string {
-	if _, global := s.sections["*"][option]; !global {
+// place says where an option was set that a host has, in parentheses; nothing for
+// a default.
+func (s settings) place(host, option string) string {
+	pos := s.cfg.Pos(host, option)
+	if pos.IsZero() {
 		return ""
 	}
-	if _, own := s.sections[host][option]; own {
-		return ""
-	}
-	return " (in the global section)"
+	pos.File = filepath.Base(pos.File)
+	return " (" + pos.String() + ")"
 }
 
 // text is the value of an option as it would stand in the file.
 func (s settings) text(host, option string) string {
 	v, _ := s.get(host, option)
-	return luaText(v) + s.section(host, option)
+	return luaText(v) + s.place(host, option)
 }
 
 // problem is one about an option of a host, or of all hosts if that is where it
 // is set.
 func (s settings) problem(h *config.Host, option, msg string) config.Problem {
-	if h == nil || s.section(h.Name, option) != "" {
-		return config.Problem{Pos: config.Pos{File: s.file}, Option: option, Msg: msg}
+	p := config.Problem{Option: option, Msg: msg}
+	section := "*"
+	if h != nil {
+		section = h.Name
+		if _, own := s.sections[h.Name][option]; own {
+			p.Host = h.Name
+		}
 	}
-	return config.Problem{Pos: h.Pos, Host: h.Name, Option: option, Msg: msg}
+	if p.Pos = s.cfg.Pos(section, option); p.Pos.IsZero() {
+		p.Pos.File = s.cfg.Path
+	}
+	return p
 }
 
 // ofConfigmanager are no options, but what Prosody notes of a section.

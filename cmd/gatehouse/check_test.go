@@ -63,7 +63,7 @@ func TestCheckCmd_explains(t *testing.T) {
 			config: "VirtualHost 'a.example' authentication = 'external' external_auth_command = './auth.sh'",
 			want: []string{
 				`Host a\.example \(prosody\.cfg\.lua:3\)`, `(?m)^  mechanisms   PLAIN$`,
-				`PLAIN      because authentication = "external": the script judges passwords; after TLS only`,
+				`PLAIN      because authentication = "external" \(prosody.cfg.lua:\d+\): the script judges passwords; after TLS only`,
 				`X-TOKEN    not offered: token_secret and otp_seed are not set`,
 				`script       DIR/auth\.sh \(prosody\.cfg\.lua:3\)\n +relative to the config file\n +rwxr-xr-x ME:ME, everybody may run it, only ME may change it\n +its first line asks for /bin/sh\n`,
 				`generic protocol over a terminal; 1 process, 1000 queries may wait`, `5s a query, 30s for the first answer`,
@@ -78,8 +78,8 @@ func TestCheckCmd_explains(t *testing.T) {
 				"VirtualHost 'a.example'\nVirtualHost 'b.example' gatehouse_token_check_user = true",
 			want: []string{
 				`mechanisms   X-TOKEN, PLAIN`,
-				`because authentication = "external" \(in the global section\): the script judges passwords, but for those of token shape`,
-				`X-TOKEN    because token_secret and otp_seed are set \(in the global section\); after TLS only`,
+				`because authentication = "external" \(prosody.cfg.lua:\d+\): the script judges passwords, but for those of token shape`,
+				`X-TOKEN    because token_secret and otp_seed are set \(prosody.cfg.lua:\d+\); after TLS only`,
 				`tokens       1 secret, 1 seed; used ones are remembered in DIR/data/replay\.db\n`, `the script is asked whether the user exists`,
 				`the same as for a\.example`, `for 2 hosts: a\.example, b\.example`,
 			},
@@ -88,7 +88,7 @@ func TestCheckCmd_explains(t *testing.T) {
 		{
 			name:   "tokens only",
 			config: keys + "external_auth_command = './auth.sh'\nVirtualHost 'a.example' authentication = 'token'",
-			want: []string{`PLAIN      not offered: authentication = "token", so passwords are not asked for`,
+			want: []string{`PLAIN      not offered: authentication = "token" \(prosody.cfg.lua:\d+\), so passwords are not asked for`,
 				`X-TOKEN    because authentication = "token"`, `asked for nothing on this host`},
 		},
 		{
@@ -101,7 +101,7 @@ func TestCheckCmd_explains(t *testing.T) {
 			name: "a mechanism taken away",
 			config: keys + "VirtualHost 'a.example' authentication = 'external' external_auth_command = './auth.sh'\n" +
 				"disable_sasl_mechanisms = { 'PLAIN' }",
-			want: []string{`(?m)^  mechanisms   X-TOKEN$`, `PLAIN      not offered: disable_sasl_mechanisms\n`},
+			want: []string{`(?m)^  mechanisms   X-TOKEN$`, `PLAIN      not offered: disable_sasl_mechanisms \(prosody.cfg.lua:\d+\)\n`},
 		},
 		{
 			name:   "half of what tokens need",
@@ -134,8 +134,8 @@ func TestCheckCmd_explains(t *testing.T) {
 			config: keys + "c2s_require_encryption = false allow_unencrypted_plain_auth = true\n" +
 				"authentication = 'external' external_auth_command = './auth.sh'\nVirtualHost 'a.example'\nVirtualHost 'b.example'",
 			want: []string{`the script judges passwords; also WITHOUT TLS`, `X-TOKEN .*; also WITHOUT TLS`,
-				`DANGER   prosody\.cfg\.lua: allow_unencrypted_plain_auth: passwords pass without TLS`,
-				`DANGER   prosody\.cfg\.lua: c2s_require_encryption: is off: tokens pass without TLS`,
+				`DANGER   prosody\.cfg\.lua:\d+: allow_unencrypted_plain_auth: passwords pass without TLS`,
+				`DANGER   prosody\.cfg\.lua:\d+: c2s_require_encryption: is off: tokens pass without TLS`,
 				`This file works, but has 2 dangers: gatehouse serve`},
 			not: []string{`(?s)passwords pass without TLS.*passwords pass without TLS`},
 		},
@@ -150,9 +150,9 @@ func TestCheckCmd_explains(t *testing.T) {
 			config: "legacy_ssl_ports = { 5223 } interface = '127.0.0.1' allow_unencrypted_plain_auth = true\n" +
 				"VirtualHost 'a.example' authentication = 'external_insecure' external_auth_command = './auth.sh'",
 			want: []string{`127\.0\.0\.1:5223 +direct TLS \(prosody\.cfg\.lua:3\)`,
-				`old      prosody\.cfg\.lua: legacy_ssl_ports: is the old name of c2s_direct_tls_ports`,
-				`old      prosody\.cfg\.lua: interface: is the old name of interfaces`,
-				`old      prosody\.cfg\.lua: allow_unencrypted_plain_auth: does nothing`,
+				`old      prosody\.cfg\.lua:\d+: legacy_ssl_ports: is the old name of c2s_direct_tls_ports`,
+				`old      prosody\.cfg\.lua:\d+: interface: is the old name of interfaces`,
+				`old      prosody\.cfg\.lua:\d+: allow_unencrypted_plain_auth: does nothing`,
 				`old      prosody\.cfg\.lua:4: host a\.example: authentication: Prosody's module got the name "external_insecure"`,
 				`This file is good`},
 		},
