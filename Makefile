@@ -21,6 +21,19 @@ test-deps:
 fuzz:
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz.sh
 
+# Prints the name of the Debian package that it builds.
+deb:
+	@packaging/deb/build.sh
+
+# Builds the container image and tries it; needs Docker.
+docker:
+	@scripts/docker-test.sh
+
+# The manual pages, in bin/.
+man: build
+	bin/gatehouse man 8 >bin/gatehouse.8
+	bin/gatehouse man 5 >bin/gatehouse.cfg.5
+
 # One table of what logins, queries, sessions and tokens cost, beside the
 # floor; see docs/benchmarks.md.
 bench:
@@ -37,4 +50,4 @@ cover: test-deps
 
 check: lint test
 
-.PHONY: build test test-deps fuzz bench lint cover check
+.PHONY: build deb docker man test test-deps fuzz bench lint cover check

@@ -1,0 +1,112 @@
+#!/bin/sh
+# Builds the image of the Dockerfile and tries it: a login from outside, a reload, the health check, the end.
+#
+# It uses the Docker daemon that is there, or, as root with dockerd and none running, one of its own that it stops again.
+# Where Docker's registry cannot be reached and debootstrap is installed, it makes the base images itself, from Debian's
+# packages and the Go of this machine.
+set -eu
+cd "$(dirname "$0")/.."
+
+work=$(mktemp -d)
+container=
+dockerd=
+cleanup() {
+	status=$?
+	if [ -n "$container" ]; then
+		[ $status -eq 0 ] || docker logs "$container" >&2 || true
+		docker rm --force --volumes "$container" >/dev/null 2>&1 || true
+	fi
+	if [ -n "$dockerd" ]; then
+		kill "$dockerd" 2>/dev/null || true
+		wait "$dockerd" 2>/dev/null || true
+	fi
+	rm -rf "$work"
+	exit $status
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM
+
+say() { echo "docker-test: $*"; }
+fail() { say "$*" >&2; exit 1; }
+# wait_for SECONDS COMMAND...: runs the command until it succeeds.
+wait_for() {
+	until=$(($(date +%s) + $1))
+	shift
+	until "$@"; do
+		[ "$(date +%s)" -lt "$until" ] || return 1
+		sleep 0.2
+	done
+}
+answers() { docker info >/dev/null 2>&1; }
+
+if ! answers; then
+	export DOCKER_HOST="unix://$work/docker.sock"
+	dockerd --host "$DOCKER_HOST" --data-root "$work/data" --exec-root "$work/exec" --pidfile "$work/pid" >"$work/dockerd.log" 2>&1 &
+	dockerd=$!
+	wait_for 60 answers || { tail -5 "$work/dockerd.log" >&2; fail "no Docker daemon answers, and none could be started"; }
+fi
+# The legacy builder does all that the Dockerfile needs, and is everywhere.
+docker buildx version >/dev/null 2>&1 || export DOCKER_BUILDKIT=0
+
+have() { docker image inspect "$1" >/dev/null 2>&1 || docker pull --quiet "$1" >/dev/null 2>&1; }
+if ! have debian:bookworm-slim; then
+	say "making debian:bookworm-slim"
+	debootstrap --variant=minbase --include=ca-certificates bookworm "$work/debian" >"$work/log" 2>&1 || { tail -5 "$work/log" >&2; exit 1; }
+	tar -C "$work/debian" -c . | docker import - debian:bookworm-slim >/dev/null
+	rm -rf "$work/debian"
+fi
+if ! have golang:1.26-bookworm; then
+	say "making golang:1.26-bookworm"
+	mkdir "$work/golang"
+	cp -R "$(go env GOROOT)" "$work/golang/go"
+	# Those of this machine, which may be behind a proxy with a certificate of its own.
+	cp /etc/ssl/certs/ca-certificates.crt "$work/golang"
+	cat >"$work/golang/Dockerfile" <<-'END'
+	FROM debian:bookworm-slim
+	COPY go /usr/local/go
+	COPY ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+	ENV PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+	END
+	docker build --quiet --tag golang:1.26-bookworm "$work/golang" >"$work/log" 2>&1 || { tail -5 "$work/log" >&2; exit 1; }
+	rm -rf "$work/golang"
+fi
+
+say "building the image"
+docker build --build-arg GOPROXY="$(go env GOPROXY)" --tag gatehouse:test . >"$work/log" 2>&1 || { tail -20 "$work/log" >&2; exit 1; }
+go build -o "$work/gatehouse" ./cmd/gatehouse
+
+mkdir "$work/config"
+chmod 755 "$work" "$work/config"
+cp examples/auth.sh examples/users.txt "$work/config"
+chmod 755 "$work/config/auth.sh"
+config() {
+	cat >"$work/new" <<-END
+	gatehouse_self_signed = true
+	VirtualHost "localhost"
+	authentication = "external"
+	external_auth_command = "/etc/prosody/auth.sh"
+	external_auth_timeout = $1
+	END
+	cat "$work/new" >"$work/config/prosody.cfg.lua"
+}
+config 5
+container=$(docker run --detach --publish 127.0.0.1::5222 --volume "$work/config:/etc/prosody:ro" --health-interval 1s gatehouse:test)
+healthy() { [ "$(docker inspect --format '{{.State.Health.Status}}' "$container")" = healthy ]; }
+wait_for 60 healthy || fail "the container does not get healthy"
+[ "$(docker exec "$container" id -u)" = 5222 ] || fail "it runs as $(docker exec "$container" id -un)"
+address=$(docker port "$container" 5222/tcp | head -1)
+log_in() { printf '%s\n' "$1" | "$work/gatehouse" login --insecure --connect "$address" alice@localhost >"$work/log" 2>&1; }
+log_in secret || { cat "$work/log" >&2; fail "a good login does not succeed"; }
+log_in wrong && fail "a wrong password is accepted"
+
+logged() { docker logs "$container" 2>&1 | grep -q "$1"; }
+config 6
+docker kill --signal HUP "$container" >/dev/null
+wait_for 20 logged '"msg":"reloaded.*external_auth_timeout' || fail "it does not reload"
+log_in secret || fail "after the reload a good login does not succeed"
+
+docker stop "$container" >/dev/null
+code=$(docker inspect --format '{{.State.ExitCode}}' "$container")
+[ "$code" = 0 ] || fail "it ended with exit code $code"
+logged '"msg":"stopped"' || fail "it did not end by itself"
+say "ok: $(docker image inspect --format '{{.Size}}' gatehouse:test | awk '{ printf "%.0f MB", $1 / 1e6 }')"
