@@ -4,14 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -256,23 +257,25 @@ func (r *reloadable) memory(t testing.TB, field string) int {
 	return kib
 }
 
-// freePorts finds so many TCP ports that nobody uses.
+// freePorts finds so many TCP ports that nobody uses. The system gives none of them to the sockets of clients, so they
+// stay free until they are used, whatever other tests do.
 func freePorts(t testing.TB, n int) []int {
 	t.Helper()
+	const first, past = 10000, 32000
 	var ports []int
-	var lns []net.Listener
-	for range n {
-		ln, err := net.Listen("tcp4", "127.0.0.1:0")
-		if err != nil {
+	for tries := 0; len(ports) < n; tries++ {
+		port := first + rand.IntN(past-first)
+		ln, err := net.Listen("tcp4", fmt.Sprint(":", port))
+		if tries > 1000 {
+			t.Fatalf("no free port: %v", err)
+		}
+		if err != nil || slices.Contains(ports, port) {
+			continue
+		}
+		if err := ln.Close(); err != nil {
 			t.Fatal(err)
 		}
-		lns = append(lns, ln)
-		ports = append(ports, ln.Addr().(*net.TCPAddr).Port)
-	}
-	for _, ln := range lns {
-		if err := ln.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			t.Fatal(err)
-		}
+		ports = append(ports, port)
 	}
 	return ports
 }

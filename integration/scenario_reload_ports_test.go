@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"gatehouse.im/gatehouse/internal/xmpptest"
 )
@@ -47,18 +48,21 @@ func TestReload_portStays(t *testing.T) {
 	}
 }
 
-// besiege connects to the STARTTLS port as fast as it can, from several sides, until the returned function is called.
+// besiege connects to the STARTTLS port a thousand times a second, from several sides, until the returned function is
+// called.
 func (s *scene) besiege(t *testing.T) (over func()) {
 	end := make(chan struct{})
 	var callers sync.WaitGroup
 	counts := make([]int, 3)
 	for n := range counts {
 		callers.Go(func() {
+			tick := time.NewTicker(3 * time.Millisecond)
+			defer tick.Stop()
 			for {
 				select {
 				case <-end:
 					return
-				default:
+				case <-tick.C:
 				}
 				if err := knock(s.starttls()); err != nil {
 					t.Errorf("connection %d of caller %d: %v", counts[n], n, err)
