@@ -166,12 +166,16 @@ func (a *adminPorts) addresses() []string {
 	return list
 }
 
-// listenUnix makes a socket of a mode. What a daemon that was killed left at the
-// path is replaced; one that answers is not. The socket appears at the path with
-// its mode, so that nobody slips in before.
+// listenUnix makes a socket of a mode. The one that a daemon that was killed left
+// at the path is replaced; one that answers is not, nor is anything else. The
+// socket appears at the path with its mode, so that nobody slips in before.
 func listenUnix(ctx context.Context, path string, mode os.FileMode) (net.Listener, error) {
 	if err := makeDataDir(filepath.Dir(path)); err != nil {
 		return nil, err
+	}
+	// To connect to an ordinary file fails as with a socket that nobody serves.
+	if there, err := os.Lstat(path); err == nil && there.Mode().Type() != os.ModeSocket {
+		return nil, fmt.Errorf("listen unix %s: there is a file that is no socket, and stays; name another path", path)
 	}
 	dialer := net.Dialer{Timeout: time.Second}
 	if other, err := dialer.DialContext(ctx, "unix", path); err == nil {
@@ -196,8 +200,10 @@ func listenUnix(ctx context.Context, path string, mode os.FileMode) (net.Listene
 	if err := errors.Join(os.Chmod(private, mode), os.Rename(private, path)); err != nil {
 		return nil, errors.Join(err, ul.Close())
 	}
-	s.made, err = os.Lstat(path)
-	return s, err
+	if s.made, err = os.Lstat(path); err != nil {
+		return nil, errors.Join(err, ul.Close())
+	}
+	return s, nil
 }
 
 // unixSocket has the path where it is now as its address, and removes that when

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -202,5 +203,27 @@ func TestListenUnix_replacesWhatIsDead(t *testing.T) {
 	second.Close()
 	if _, err := net.Dial("unix", path); !errors.Is(err, syscall.ENOENT) {
 		t.Errorf("after Close: %v", err)
+	}
+}
+
+func TestListenUnix_leavesWhatIsNoSocket(t *testing.T) {
+	dir := t.TempDir()
+	file, link, loose := dir+"/file", dir+"/link", dir+"/loose"
+	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Symlink(file, link), os.Symlink(dir+"/nothing", loose)); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, link, loose} {
+		if ln, err := listenUnix(context.Background(), path, 0o600); err == nil || !strings.Contains(err.Error(), "is no socket") {
+			t.Errorf("%s: %v", path, err)
+			if err == nil {
+				ln.Close()
+			}
+		}
+	}
+	if data, err := os.ReadFile(link); err != nil || string(data) != "precious" {
+		t.Errorf("afterwards: %q, %v", data, err)
 	}
 }
