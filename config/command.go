@@ -137,6 +137,8 @@ func (s section) program(name string) (string, error) {
 		return "", fmt.Errorf("no file %s: %w", path, unwrapPath(err))
 	case info.IsDir():
 		return "", fmt.Errorf("%s is a directory; want the path of a program", path)
+	case !info.Mode().IsRegular():
+		return "", fmt.Errorf("%s is not a regular file; want the path of a program", path) // to open a pipe would wait
 	}
 	if _, err := exec.LookPath(path); err != nil && info.Mode()&0o111 != 0 {
 		return "", fmt.Errorf("%s may not be executed by this user (uid %d); check its owner and permissions", path, os.Geteuid())

@@ -15,6 +15,9 @@ func TestLoad_command(t *testing.T) {
 	dir := writeFiles(t, "auth.sh", "#!/bin/sh\n", "my auth.sh", "#!/bin/sh\n", "plain.txt", "x", "sub/deep.sh", "#!/bin/sh\n",
 		"noshebang.sh", "echo 1\n", "nointerpreter.sh", "#!/no/such/python2 -u\n", "windows.sh", "#!/bin/sh\r\necho\r\n", "empty.sh", "", "bin.sh", "\x7fELF\x00")
 	at := func(name string) string { return filepath.Join(dir, name) }
+	if err := unix.Mkfifo(at("pipe"), 0o777); err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct {
 		name, lua string
 		want      []string
@@ -53,6 +56,7 @@ func TestLoad_command(t *testing.T) {
 		{"missing list", `{ "./nothing.sh" }`, nil, "no file DIR/nothing.sh: no such file or directory"},
 		{"not executable", `"./plain.txt"`, nil, "DIR/plain.txt is not executable; chmod +x DIR/plain.txt"},
 		{"directory", `"DIR/sub"`, nil, "DIR/sub is a directory"},
+		{"pipe in the file system", `"./pipe"`, nil, "DIR/pipe is not a regular file"},
 		{"unclosed quote", `"./auth.sh 'x"`, nil, "has a ' without its counterpart"},
 		{"unclosed double quote", `'./auth.sh "x'`, nil, `has a " without its counterpart`},
 		{"backslash at the end", `"./auth.sh \\"`, nil, "ends with a backslash"},
