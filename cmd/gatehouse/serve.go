@@ -26,7 +26,7 @@ func (cmd *ServeCmd) Run(*globals) error {
 	reserve := make([]byte, idleHeap)
 	defer runtime.KeepAlive(reserve)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends at once, whatever keeps us
 	// Before anything else, since a daemon is not to end because somebody wants
 	// it to reload.
 	hup := make(chan os.Signal, 1)
@@ -45,7 +45,6 @@ func (cmd *ServeCmd) Run(*globals) error {
 	d.supervise(ctx, hup)
 	<-watchdog
 
-	stop() // a second signal ends at once
 	within := d.Config().ShutdownTimeout
 	notify.Stopping(within)
 	d.logger.Info("shutting down", "within", within)
