@@ -87,7 +87,7 @@ func (ca *CA) Issue(keyType KeyType, names ...string) (*Pair, error) {
 	return ca.IssueUntil(time.Now().Add(24*time.Hour), keyType, names...)
 }
 
-// IssueUntil is Issue with an end of its own, which may be past.
+// IssueUntil is Issue with an end of its own, which may be past; the beginning is two days before it, or an hour ago.
 func (ca *CA) IssueUntil(end time.Time, keyType KeyType, names ...string) (*Pair, error) {
 	key, err := newKey(keyType)
 	if err != nil {
@@ -97,11 +97,15 @@ func (ca *CA) IssueUntil(end time.Time, keyType KeyType, names ...string) (*Pair
 	if err != nil {
 		return nil, err
 	}
+	begin := end.Add(-48 * time.Hour)
+	if hourAgo := time.Now().Add(-time.Hour); begin.After(hourAgo) {
+		begin = hourAgo
+	}
 	template := &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: names[0]},
 		DNSNames:     names,
-		NotBefore:    end.Add(-48 * time.Hour),
+		NotBefore:    begin,
 		NotAfter:     end,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
