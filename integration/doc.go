@@ -7,6 +7,7 @@
 //   - scenario_*_test.go breaks scripts, disks, connections and the program itself.
 //   - reload_*_test.go changes the config of a busy daemon, and has the tools for it; scenario_reload*_test.go does so by hand.
 //   - command_test.go runs the other commands.
+//   - docs_*_test.go does what README.md and docs/ tell a reader to do.
 //
 // The directory testscript is the auth script of all of them. A process belongs to the test that started it, and the
 // goroutine that reads its log ends with it. The programs that the tests need from Debian are installed by

@@ -27,6 +27,10 @@ bash               shell completion, as are the next two
 zsh
 fish
 mandoc             the manual pages
+curl               docs/: the control socket, readiness
+perl               an example script of docs/configure.md
+php-cli            another one
+prometheus         promtool, for the rules of docs/metrics.md; it is not started
 systemd            systemd-analyze rates the unit, systemd-socket-activate passes sockets
 prosody            the reference for config files, and later the upstream; it is not started
 '

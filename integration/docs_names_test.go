@@ -1,0 +1,139 @@
+package integration
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"gatehouse.im/gatehouse/config"
+)
+
+var (
+	docLink    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	docHeading = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	docSpan    = regexp.MustCompile("`([^`\n]+)`")
+	docOption  = regexp.MustCompile(`^(?:gatehouse|external_auth|token|otp|c2s)_\w+`)
+	docCommand = regexp.MustCompile(`^gatehouse ([a-z]+(?: [a-z]+)?)`)
+	docFlag    = regexp.MustCompile(`(?:^| )(--[a-z-]+|-[a-z])\b`)
+	docMetric  = regexp.MustCompile("(?m)^\\| `(\\w+)` \\| (?:gauge|counter|histogram)")
+)
+
+// anchors returns what a link to a heading of the page may end in, made as GitHub makes them.
+func (p *docPage) anchors() []string {
+	var all []string
+	for _, m := range docHeading.FindAllStringSubmatch(p.prose, -1) {
+		name := strings.ToLower(strings.NewReplacer("`", "", " ", "-").Replace(m[1]))
+		all = append(all, regexp.MustCompile(`[^\w-]`).ReplaceAllString(name, ""))
+	}
+	return all
+}
+
+// TestDocs_links: what pages link to is there.
+func TestDocs_links(t *testing.T) {
+	t.Parallel()
+	pages := docPages(t)
+	byPath := make(map[string]*docPage)
+	for _, p := range pages {
+		byPath[p.path] = p
+	}
+	seen := 0
+	for _, p := range pages {
+		for _, m := range docLink.FindAllStringSubmatch(p.prose, -1) {
+			file, anchor, _ := strings.Cut(m[1], "#")
+			if strings.Contains(file, "://") {
+				continue
+			}
+			seen++
+			path := p.path
+			if file != "" {
+				path = filepath.Join(filepath.Dir(p.path), file)
+			}
+			if _, err := os.Stat(path); err != nil {
+				t.Errorf("%s: %s leads nowhere: %v", p.path, m[1], err)
+			}
+			if target := byPath[path]; anchor != "" && (target == nil || !slices.Contains(target.anchors(), anchor)) {
+				t.Errorf("%s: %s: there is no such heading", p.path, m[1])
+			}
+		}
+	}
+	if seen < 30 {
+		t.Errorf("found only %d links", seen)
+	}
+}
+
+// TestDocs_names: options, metrics and flags that the text of the pages names do exist.
+func TestDocs_names(t *testing.T) {
+	t.Parallel()
+	pages := docPages(t)
+	known := make(map[string]bool)
+	for _, o := range config.Options {
+		known[o.Name] = true
+	}
+	for _, p := range pages {
+		for _, m := range docMetric.FindAllStringSubmatch(p.text, -1) {
+			known[m[1]] = true // internal/admin compares these with the program
+		}
+		for _, m := range regexp.MustCompile("(?m)^\\| `(c2s_\\w+)` .*Prosody's\\.").FindAllStringSubmatch(p.text, -1) {
+			known[m[1]] = true // a table says that the option belongs to Prosody
+		}
+	}
+	options, flags := 0, 0
+	help := make(map[string]string)
+	for _, p := range pages {
+		for _, m := range docSpan.FindAllStringSubmatch(p.prose, -1) {
+			if name := docOption.FindString(m[1]); name != "" {
+				options++
+				if !known[name] {
+					t.Errorf("%s: there is no option %s", p.path, name)
+				}
+			}
+			command := docCommand.FindStringSubmatch(m[1])
+			if command == nil {
+				continue
+			}
+			text, ok := help[command[1]]
+			if !ok {
+				args := append(strings.Fields(command[1]), "--help")
+				out, err := exec.Command(gatehouse, args...).CombinedOutput()
+				if err != nil {
+					t.Errorf("%s: %s: %v\n%s", p.path, m[1], err, out)
+				}
+				text = string(out)
+				help[command[1]] = text
+			}
+			for _, flag := range docFlag.FindAllStringSubmatch(strings.Split(m[1], " | ")[0], -1) {
+				flags++
+				if !regexp.MustCompile(regexp.QuoteMeta(flag[1]) + `\b`).MatchString(text) {
+					t.Errorf("%s: %s: there is no flag %s", p.path, m[1], flag[1])
+				}
+			}
+		}
+	}
+	if options < 50 || flags < 5 {
+		t.Errorf("found only %d options and %d flags", options, flags)
+	}
+}
+
+// TestDocs_migrateTable: the table of docs/migrate.md says of each of Prosody's options what becomes of it.
+func TestDocs_migrateTable(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../docs/migrate.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := make(map[string]bool)
+	for _, row := range regexp.MustCompile("(?m)^\\| (`.*?) \\|").FindAllStringSubmatch(string(text), -1) {
+		for _, name := range docSpan.FindAllStringSubmatch(row[1], -1) {
+			told[name[1]] = true
+		}
+	}
+	for _, o := range config.Options {
+		if !strings.HasPrefix(o.Name, "gatehouse_") && !told[o.Name] {
+			t.Errorf("docs/migrate.md does not say what becomes of %s", o.Name)
+		}
+	}
+}
