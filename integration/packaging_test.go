@@ -181,6 +181,9 @@ func TestPackaging_socketActivation(t *testing.T) {
 	external := options{"authentication": "external", "external_auth_command": []any{script}}
 	config := writeConfig(t, dir, []host{{"localhost", external}}, baseOptions(dir), options{
 		"c2s_ports": ports[:1], "c2s_direct_tls_ports": nil})
+	// What was asked for at the start can be given up and asked for again, though the manager never lets go of it.
+	given := readText(t, config)
+	other := strings.Replace(given, fmt.Sprint(ports[0]), fmt.Sprint(freePorts(t, 1)[0]), 1)
 	manager, log := newSystemd(t, dir), newLogBuffer()
 	// LISTEN_PID is the daemon's own number, which is known only in its process.
 	cmd := exec.Command("sh", "-c", `LISTEN_PID=$$ exec "$@"`, "sh", gatehouse, "serve", "--config", config, "--log-format", "text")
@@ -204,6 +207,18 @@ func TestPackaging_socketActivation(t *testing.T) {
 	if !strings.Contains(log.String(), unused) {
 		t.Errorf("the log does not tell of the other socket")
 	}
+	for _, text := range []string{other, given} {
+		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command(gatehouse, "reload", "--config", config).CombinedOutput(); err != nil {
+			t.Fatalf("reload: %v: %s", err, out)
+		}
+	}
+	if gone := "not listening any more address=" + address; !strings.Contains(log.String(), gone) {
+		t.Errorf("the log does not say %q", gone)
+	}
+	expectAuth(t, "through a passed socket that was given up for a while", address, "localhost", "PLAIN", plain("alice", "secret"), "success")
 	for line := range strings.Lines(readText(t, seen)) {
 		if name, _, _ := strings.Cut(line, "="); strings.HasPrefix(name, "LISTEN_") || name == "NOTIFY_SOCKET" {
 			t.Errorf("the script sees %s", name)

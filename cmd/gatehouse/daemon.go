@@ -43,6 +43,7 @@ type daemon struct {
 	ports   *ports
 	admin   *adminPorts
 	watcher *config.Watcher
+	sockets inheritedSockets
 
 	parts    atomic.Pointer[parts]       // in use
 	reloaded atomic.Pointer[configState] // what became of the config file
@@ -68,8 +69,7 @@ func startDaemon(ctx context.Context, configPath string, opts daemonOptions) (_ 
 		stopped:  make(chan struct{}),
 	}
 	d.lasting, d.cutOff = context.WithCancel(context.Background())
-	sockets, err := inherited()
-	if err != nil {
+	if d.sockets, err = inherited(); err != nil {
 		return nil, err
 	}
 	if d.logger == nil {
@@ -80,7 +80,7 @@ func startDaemon(ctx context.Context, configPath string, opts daemonOptions) (_ 
 	defer func() {
 		if err != nil {
 			d.watcher.Close()
-			sockets.closeRest(slog.New(slog.DiscardHandler))
+			d.sockets.closeRest(slog.New(slog.DiscardHandler))
 		}
 	}()
 	cfg, warnings, err := d.load()
@@ -103,10 +103,10 @@ func startDaemon(ctx context.Context, configPath string, opts daemonOptions) (_ 
 	d.server = server.New(built.server)
 	d.ports = &ports{server: d.server, logger: d.logger}
 	d.admin = newAdminPorts(d, cfg.DataDir)
-	opened, err := d.ports.prepare(ctx, d.listeners(cfg), sockets)
+	opened, err := d.ports.prepare(ctx, d.listeners(cfg), d.sockets)
 	if err == nil {
 		var consoles *adminChange
-		if consoles, err = d.admin.prepare(ctx, cfg.Admin, sockets); err == nil {
+		if consoles, err = d.admin.prepare(ctx, cfg.Admin, d.sockets); err == nil {
 			built.apply()
 			d.parts.Store(built)
 			d.reloaded.Store(&configState{loadedAt: d.started, changed: "start"})
@@ -120,7 +120,7 @@ func startDaemon(ctx context.Context, configPath string, opts daemonOptions) (_ 
 		built.discard(ctx)
 		return nil, errors.Join(err, d.builder.memory.close())
 	}
-	sockets.closeRest(d.logger)
+	d.sockets.closeRest(d.logger)
 	d.ready.Store(true)
 	d.logger.Info("ready", "hosts", len(cfg.Hosts), "version", version())
 	return d, nil

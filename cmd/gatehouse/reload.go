@@ -142,12 +142,12 @@ func (d *daemon) replace(ctx context.Context) (o outcome, err error) {
 	}
 	changes := config.Diff(old.config, cfg)
 	restarted := next.restarted()
-	opened, err := d.ports.prepare(ctx, d.listeners(cfg), nil)
+	opened, err := d.ports.prepare(ctx, d.listeners(cfg), d.sockets)
 	if err != nil {
 		next.discard(ctx)
 		return o, err
 	}
-	consoles, err := d.admin.prepare(ctx, cfg.Admin, nil)
+	consoles, err := d.admin.prepare(ctx, cfg.Admin, d.sockets)
 	if err != nil {
 		opened.discard()
 		next.discard(ctx)
