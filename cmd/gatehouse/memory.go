@@ -74,7 +74,7 @@ func (m *memory) close() error {
 
 func makeDataDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("cannot make the data directory: %w\nName one that can be written to by gatehouse_data_dir.", err)
+		return fmt.Errorf("cannot make the data directory: %w; name one that can be written to by gatehouse_data_dir", err)
 	}
 	return nil
 }
