@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"testing"
 	"time"
 )
 
@@ -156,6 +157,18 @@ func (s *score) add(worlds []*world, a *try, took time.Duration) {
 		}
 		s.unexpected = append(s.unexpected, fmt.Sprintf("%s %s of %s@%s, used %v, spoilt %v, extra port %v, in %v: got %q (certificate %q), want one of %q",
 			time.Now().Format("15:04:05.000"), a.mechanism, a.user, a.host, a.used, a.spoilt, a.extraPort, took, a.outcome, a.serial, want))
+	}
+}
+
+// judge fails the test if the config does not explain an outcome.
+func (s *score) judge(t *testing.T) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, text := range s.unexpected[:min(len(s.unexpected), 20)] {
+		t.Error(text)
+	}
+	if n := len(s.unexpected); n > 0 {
+		t.Errorf("%d logins had an outcome that the config does not explain", n)
 	}
 }
 

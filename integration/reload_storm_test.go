@@ -69,8 +69,14 @@ func TestReload_storm(t *testing.T) {
 	s.warmUp()
 	before := s.settled(usage{})
 
-	over := make(chan struct{})
 	var people sync.WaitGroup
+	over := make(chan struct{})
+	leave := sync.OnceFunc(func() {
+		close(over)
+		people.Wait()
+		s.crowd.score.judge(t)
+	})
+	defer leave() // also when the test ends early
 	s.sendCrowd(&people, over)
 	for name, c := range guests {
 		people.Go(func() { stay(t, name, c, over) })
@@ -80,8 +86,7 @@ func TestReload_storm(t *testing.T) {
 		s.round(began.Add(length))
 	}
 	took := time.Since(began)
-	close(over)
-	people.Wait()
+	leave()
 
 	s.perform(change{name: "the end", says: " -> ", edit: func(s *storm, w *world) {
 		w.settings["c2s_timeout"] = 29
@@ -460,13 +465,6 @@ func (s *storm) report(took time.Duration, before, after usage) {
 	t.Logf("%d changes: %v, asked for by %v, of %d kinds", s.count, s.ways, s.triggers, len(s.kinds))
 	t.Logf("in effect after the last write: half of them in %v, 95%% in %v, all in %v", at(.5), at(.95), at(1))
 	t.Logf("before %+v, after %+v; memory %d KiB, at most %d KiB", before, after, s.memory(t, "VmRSS"), s.memory(t, "VmHWM"))
-
-	for _, text := range score.unexpected[:min(len(score.unexpected), 20)] {
-		t.Error(text)
-	}
-	if n := len(score.unexpected); n > 0 {
-		t.Errorf("%d of %d logins had an outcome that the config does not explain", n, all)
-	}
 	if in < all/3 || in > all*9/10 {
 		t.Errorf("%d of %d logins were let in; the crowd is not as it should be", in, all)
 	}
