@@ -123,7 +123,7 @@ func (c *crowd) chooseToken(r *rand.Rand, a *try, s site) {
 		a.key.secret = s.secrets[r.IntN(len(s.secrets))]
 		a.key.seed = s.seeds[r.IntN(len(s.seeds))]
 	}
-	plan := &tokenPlan{Nonce: randomDigits(c.t, 32), SignJID: a.user + "@" + a.host}
+	plan := &tokenPlan{Nonce: fmt.Sprintf("%016d%016d", r.Int64N(1e16), r.Int64N(1e16)), SignJID: a.user + "@" + a.host}
 	if kind == 2 {
 		a.spoilt, plan.Flip = true, 1+r.IntN(32)
 	}

@@ -20,7 +20,7 @@ import (
 // What the storm must reach.
 const (
 	stormTime    = 30 * time.Second
-	stormPace    = 280 // logins begun in a second
+	stormPace    = 320 // logins begun in a second
 	stormRate    = 200 // logins that must be over in a second
 	stormChanges = 50
 	// Half of the changes must be in effect this soon after the last write. The daemon waits for 100 ms without a change
