@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,7 @@ var (
 	docOption  = regexp.MustCompile(`^(?:gatehouse|external_auth|token|otp|c2s)_\w+`)
 	docCommand = regexp.MustCompile(`^gatehouse ([a-z]+(?: [a-z]+)?)`)
 	docFlag    = regexp.MustCompile(`(?:^| )(--[a-z-]+|-[a-z])\b`)
+	docMessage = regexp.MustCompile(`^[a-z]+[;,]?( [a-z]+[;,]?)+$`)
 	docMetric  = regexp.MustCompile("(?m)^\\| `(\\w+)` \\| (?:gauge|counter|histogram)")
 )
 
@@ -135,5 +137,42 @@ func TestDocs_migrateTable(t *testing.T) {
 		if !strings.HasPrefix(o.Name, "gatehouse_") && !told[o.Name] {
 			t.Errorf("docs/migrate.md does not say what becomes of %s", o.Name)
 		}
+	}
+}
+
+// TestDocs_messages: what docs/troubleshoot.md and docs/operate.md quote of the log and of commands is what the program
+// says.
+func TestDocs_messages(t *testing.T) {
+	t.Parallel()
+	var source strings.Builder
+	err := filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		source.Write(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, name := range []string{"../docs/troubleshoot.md", "../docs/operate.md"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range docSpan.FindAllStringSubmatch(readPage(name, string(text)).prose, -1) {
+			if !docMessage.MatchString(m[1]) || strings.HasPrefix(m[1], "gatehouse ") || strings.HasPrefix(m[1], "systemctl ") {
+				continue
+			}
+			seen++
+			if !strings.Contains(source.String(), m[1]) {
+				t.Errorf("%s: the program never says %q", name, m[1])
+			}
+		}
+	}
+	if seen < 10 {
+		t.Errorf("found only %d messages", seen)
 	}
 }
