@@ -114,7 +114,7 @@ func matchingKey(cert string) string {
 func (l *loader) indexDir(dir string, index certIndex, depth int, files *int) {
 	before := stampFile(dir)
 	entries, err := os.ReadDir(dir)
-	l.sources.pattern(filepath.Join(dir, "*"), before, matchingOf(entries, "*"))
+	l.sources.certDir(dir, before, entries)
 	if err != nil {
 		s := section{l, "*"}
 		if s.has("certificates") && depth == maxCertDepth {
@@ -140,6 +140,15 @@ func (l *loader) indexDir(dir string, index certIndex, depth int, files *int) {
 			indexFile(path, info, index)
 		}
 	}
+}
+
+// namesCertificate says whether a file of this name may be read as a certificate or key that was found in a directory.
+func namesCertificate(name string) bool {
+	switch filepath.Ext(name) {
+	case ".crt", ".key", ".pem":
+		return true
+	}
+	return strings.Contains(name, "fullchain") || strings.Contains(name, "privkey")
 }
 
 func indexFile(path string, info fs.FileInfo, index certIndex) {

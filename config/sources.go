@@ -21,7 +21,10 @@ type Sources struct {
 	// and which they are. A name that begins with a dot matches nothing.
 	Patterns []string
 
-	seen fingerprint
+	// certs are those Patterns that stand for a directory of certificates. Of what cannot be one, such as a log, only the
+	// name counts there.
+	certs map[string]bool
+	seen  fingerprint
 }
 
 // fingerprint says what files are like. Two of the same files are equal when nobody touched these.
@@ -79,13 +82,21 @@ func (s Sources) take() fingerprint {
 		now.matches[pattern] = names
 		for _, name := range names[:min(len(names), maxMatches)] {
 			path := filepath.Join(dir, name)
-			if _, known := now.files[path]; !known {
-				now.files[path] = stampFile(path)
+			if _, known := now.files[path]; known {
+				continue
 			}
+			at := stampFile(path)
+			if s.certs[pattern] && !at.counts(name) {
+				at = stamp{}
+			}
+			now.files[path] = at
 		}
 	}
 	return now
 }
+
+// counts says whether it matters in a directory of certificates that a file of this name is like that.
+func (s stamp) counts(name string) bool { return s.mode.IsDir() || namesCertificate(name) }
 
 // matching returns the names that match a pattern now, sorted.
 func matching(pattern string) []string {
@@ -126,7 +137,10 @@ type sources struct {
 }
 
 func newSources() *sources {
-	return &sources{make(map[string]bool), Sources{seen: fingerprint{make(map[string]stamp), make(map[string][]string)}}}
+	return &sources{make(map[string]bool), Sources{
+		certs: make(map[string]bool),
+		seen:  fingerprint{make(map[string]stamp), make(map[string][]string)},
+	}}
 }
 
 // evaluated adds what the evaluation of the config read.
@@ -171,9 +185,19 @@ func (s *sources) pattern(pattern string, dir stamp, names []string) {
 	}
 }
 
-// match notes what a file of a directory is like before it is read, if the pattern "*" of that directory means it.
+// certDir adds a directory of certificates, as it was before it was read, and what was in it.
+func (s *sources) certDir(dir string, before stamp, entries []os.DirEntry) {
+	all := filepath.Join(dir, "*")
+	if _, included := s.seen.matches[all]; !included {
+		s.certs[all] = true
+	}
+	s.pattern(all, before, matchingOf(entries, "*"))
+}
+
+// match notes what a file of a directory of certificates is like before it is read, if it counts.
 func (s *sources) match(path string, info os.FileInfo) {
-	if !s.has(path) && luaconf.Match("*", filepath.Base(path)) {
-		s.seen.files[path] = stampOf(info)
+	name := filepath.Base(path)
+	if at := stampOf(info); !s.has(path) && luaconf.Match("*", name) && at.counts(name) {
+		s.seen.files[path] = at
 	}
 }

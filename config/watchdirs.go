@@ -19,16 +19,22 @@ type dirTree map[string]*dirInterest
 // dirInterest is what matters in one directory.
 type dirInterest struct {
 	names map[string]bool
-	globs []string
+	globs []dirGlob
 }
 
-// wants says whether something about an entry of the directory is of interest.
-func (d *dirInterest) wants(name string) bool {
+type dirGlob struct {
+	glob  string
+	certs bool // see Sources
+}
+
+// wants says whether it is of interest that an entry of the directory has come or gone, or, with written, that it is not
+// what it was.
+func (d *dirInterest) wants(name string, written bool) bool {
 	if d.names[name] {
 		return true
 	}
-	for _, glob := range d.globs {
-		if luaconf.Match(glob, name) {
+	for _, g := range d.globs {
+		if luaconf.Match(g.glob, name) && (!written || !g.certs || namesCertificate(name)) {
 			return true
 		}
 	}
@@ -56,7 +62,7 @@ func (s Sources) directories() dirTree {
 	w := treeWalk{make(dirTree), make(map[string]entryKind)}
 	for _, pattern := range s.Patterns {
 		if dir, ok := w.visit(filepath.Dir(pattern)); ok {
-			w.glob(dir, filepath.Base(pattern))
+			w.glob(dir, dirGlob{filepath.Base(pattern), s.certs[pattern]})
 		}
 	}
 	for _, path := range s.Files {
@@ -66,8 +72,8 @@ func (s Sources) directories() dirTree {
 }
 
 // glob notes a pattern in a directory, and follows the links that match it.
-func (w *treeWalk) glob(dir, glob string) {
-	w.at(dir).globs = append(w.at(dir).globs, glob)
+func (w *treeWalk) glob(dir string, g dirGlob) {
+	w.at(dir).globs = append(w.at(dir).globs, g)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return
@@ -76,7 +82,7 @@ func (w *treeWalk) glob(dir, glob string) {
 		path := filepath.Join(dir, entry.Name())
 		if entry.Type()&os.ModeSymlink == 0 {
 			w.kinds[path] = entryKind{dir: entry.IsDir()}
-		} else if luaconf.Match(glob, entry.Name()) {
+		} else if luaconf.Match(g.glob, entry.Name()) {
 			w.visit(path)
 		}
 	}

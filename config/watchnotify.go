@@ -69,6 +69,9 @@ func (d *dirWatch) read() {
 	}
 }
 
+// comesOrGoes are the events by which an entry of a directory appears, or goes.
+const comesOrGoes = fsnotify.Create | fsnotify.Remove | fsnotify.Rename
+
 func (d *dirWatch) event(path string, op fsnotify.Op) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -77,7 +80,7 @@ func (d *dirWatch) event(path string, op fsnotify.Op) {
 			d.gone = append(d.gone, path)
 		}
 		d.happened()
-	} else if dir := d.tree[filepath.Dir(path)]; dir != nil && dir.wants(filepath.Base(path)) {
+	} else if dir := d.tree[filepath.Dir(path)]; dir != nil && dir.wants(filepath.Base(path), !op.Has(comesOrGoes)) {
 		d.happened()
 	}
 }
