@@ -96,7 +96,7 @@ func newSandbox(t *testing.T, page string) *sandbox {
 
 // real turns what a page says into what there is in the sandbox.
 func (s *sandbox) real(text string) string {
-	return s.there.Replace(docPath.ReplaceAllString(text, "${1}"+s.root+"/$2"))
+	return docPath.ReplaceAllString(s.there.Replace(text), "${1}"+s.root+"/$2")
 }
 
 func (s *sandbox) write(path, text string) {
@@ -191,7 +191,7 @@ func (s *sandbox) check(step docStep) error {
 	text = s.real(text)
 	path, ok := step.mark("file")
 	if !ok {
-		path = "etc/prosody/block.cfg.lua"
+		path = "/etc/prosody/block.cfg.lua"
 		s.write(path, text)
 		defer os.Remove(filepath.Join(s.root, path))
 	}
@@ -213,7 +213,7 @@ func (s *sandbox) check(step docStep) error {
 		}
 		_ = os.Symlink(filepath.Join(s.root, have), path) // it may be there
 	}
-	out, err := s.shell("gatehouse check --quiet --user $(id -un) --config " + filepath.Join(s.root, path))
+	out, err := s.shell("gatehouse check --quiet --user $(id -un) --config " + path)
 	for _, m := range step.marks {
 		if m.kind == "check" && !strings.Contains(out, m.value) {
 			return fmt.Errorf("check does not say %q:\n%s", m.value, out)
