@@ -31,6 +31,9 @@ func (c *conn) sasl(ctx context.Context, e *xmlstream.Element) (user string, err
 		if user, fail = c.authenticate(ctx, e); fail == nil {
 			return user, c.write([]byte("<success xmlns='" + nsSASL + "'/>"))
 		}
+		if ending := c.endingWith(); ending != nil && fail.Condition == saslmech.TemporaryAuthFailure {
+			return "", ending // which is why nobody could say
+		}
 	case "abort":
 		fail = &saslmech.Failure{Condition: saslmech.Aborted}
 	case "response":
