@@ -200,6 +200,10 @@ func (p *Pool) release(w *worker) {
 func (p *Pool) putBack(w *worker) {
 	w.busy = false
 	p.busy--
+	if w.orphan {
+		w.orphan = false
+		p.endedByItself(w)
+	}
 	if w.retired {
 		p.finish(w)
 	} else {

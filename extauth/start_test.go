@@ -371,3 +371,25 @@ func TestPool_mendedFileEndsAHangingStart(t *testing.T) {
 		<-first // yes, or cannot say: its deadline was running
 	}
 }
+
+// A script that answers once and ends is no fault, even if its end is seen before its answer is.
+func TestPool_oneShotIsNoFault(t *testing.T) {
+	eachVariant(t, func(t *testing.T, v variant) {
+		var log logBuffer
+		cfg := testConfig(t, v, "plain")
+		cfg.Logger = log.logger()
+		p := newTestPool(t, cfg)
+		for range 30 {
+			mustSay(t, p, "once", "right", true)
+		}
+		if s := p.Stats(); s.Fault != nil {
+			t.Errorf("fault: %v", s.Fault)
+		}
+		if err := p.Close(ctxBackground); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(log.String(), "without an answer") {
+			t.Error(log.String())
+		}
+	})
+}

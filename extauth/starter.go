@@ -171,7 +171,11 @@ func (p *Pool) workerEnded(w *worker) {
 	fault := false
 	if !w.retired {
 		p.lose(w)
-		fault = p.endedByItself(w)
+		if w.busy {
+			w.orphan = true
+		} else {
+			fault = p.endedByItself(w)
+		}
 	}
 	p.finish(w)
 	inARow := w.gen.deaths

@@ -53,6 +53,7 @@ type worker struct {
 	answers int       // under Pool.mu: queries answered
 	busy    bool      // under Pool.mu: a query or its release holds it
 	retired bool      // under Pool.mu: killed or ended, no longer part of the pool
+	orphan  bool      // under Pool.mu: it ended by itself while a query held it, which knows whether it has answered
 	taken   time.Time // under Pool.mu: when it became busy last
 	suspect bool      // the script said something unasked not long before the worker was taken; the query reads it
 
