@@ -122,12 +122,13 @@ func (c *conn) logEnd(err error) {
 		errors.As(err, &netErr) && !netErr.Timeout() {
 		level = slog.LevelDebug // strangers come and go
 	}
-	host := ""
+	// Of a host that is not ours the name is a stranger's.
+	host := slog.String("wanted", cut(c.unknown))
 	if c.host != nil {
-		host = c.host.Name
+		host = slog.String("host", c.host.Name)
 	}
 	c.config.Logger.LogAttrs(context.Background(), level, "stream ended",
-		slog.String("host", host), slog.String("remote", c.remote()),
+		host, slog.String("remote", c.remote()),
 		slog.String("tls", c.tlsVersion()), slog.String("cause", err.Error()))
 }
 

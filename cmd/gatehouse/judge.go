@@ -66,8 +66,11 @@ type tokens struct {
 }
 
 func (t tokens) Authenticate(ctx context.Context, user, host, tok string) (bool, error) {
-	ok, err := t.verifier.Verify(tok, user+"@"+host, time.Now())
+	ok, fault, err := t.verifier.Judge(tok, user+"@"+host, time.Now())
 	if err != nil || !ok {
+		if fault != "" {
+			server.Annotate(ctx, slog.String("token", string(fault)))
+		}
 		return false, err
 	}
 	if t.users == nil {

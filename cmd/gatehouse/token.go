@@ -80,13 +80,12 @@ func (cmd *TokenVerifyCmd) Run(g *globals) error {
 	if err != nil || !verifier.LooksLike(prepared) {
 		return exit(exitRefused, "no: it does not have the shape of a token: 8 digits of one-time password and 32 of nonce, a space, 44 characters of base64")
 	}
-	ok, err := verifier.Verify(prepared, bare, time.Now())
+	ok, fault, err := verifier.Judge(prepared, bare, time.Now())
 	switch {
 	case err != nil:
 		return exit(exitUnavailable, "cannot say: %w", err)
 	case !ok:
-		return exit(exitRefused, "no: it is not for %s, or was not made with this host's keys, or not within 30 s of this machine's clock (%s)",
-			bare, time.Now().UTC().Format(time.TimeOnly))
+		return exit(exitRefused, "no, for %s: %s (this machine's clock: %s UTC)", bare, fault, time.Now().UTC().Format(time.TimeOnly))
 	}
 	fmt.Fprintf(g.Stdout, "yes: it logs %s in, unless it has been used already\n", bare)
 	return nil

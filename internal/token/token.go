@@ -105,20 +105,41 @@ func NewVerifier(keys []Key, replay ReplayStore) (*Verifier, error) {
 // wrong. Only a good token reaches the store; then Verify blocks as long as the
 // store's Use does.
 func (v *Verifier) Verify(token, bareJID string, now time.Time) (bool, error) {
+	ok, _, err := v.Judge(token, bareJID, now)
+	return ok, err
+}
+
+// A Fault is why a token is no good, in words for the operator. Whoever shows the
+// token must not be told.
+type Fault string
+
+// The faults.
+const (
+	FaultShape     Fault = "it has not the shape of a token"
+	FaultSignature Fault = "it is not signed for this user with this token_secret"
+	FaultTime      Fault = "it is expired, or a clock is wrong, or it was made with another otp_seed"
+	FaultUsed      Fault = "it was used before"
+)
+
+// Judge is [Verifier.Verify], and says why a token is no good: fault is empty if ok
+// is true or there is an error.
+func (v *Verifier) Judge(token, bareJID string, now time.Time) (ok bool, fault Fault, err error) {
 	var mac [sha256.Size]byte
 	if !parse(token, &mac) {
-		return false, nil
+		return false, FaultShape, nil
 	}
 	window := windowOf(now)
 	codes, err := v.codesAt(window)
 	if err != nil {
-		return false, fmt.Errorf("one-time password: %w", err)
+		return false, "", fmt.Errorf("one-time password: %w", err)
 	}
 	var id ID
 	good := false
+	genuine := 0
 	last := window - skew // the newest window whose password is the token's; the same whenever it is verified
 	for _, s := range v.signers {
 		signed := s.verify(token[:digits], bareJID, &mac, &id)
+		genuine |= signed
 		for _, seed := range s.seeds {
 			for i := range codes.codes[seed] {
 				if signed&codes.match(seed, i, token) == 1 {
@@ -128,15 +149,21 @@ func (v *Verifier) Verify(token, bareJID string, now time.Time) (bool, error) {
 			}
 		}
 	}
-	if !good {
-		return false, nil
+	switch {
+	case !good && genuine == 0:
+		return false, FaultSignature, nil
+	case !good:
+		return false, FaultTime, nil
 	}
 	expires := time.Unix((last+1+skew)*step, 0).Add(keepMargin)
 	fresh, err := v.replay.Use(id, expires, now)
-	if err != nil {
-		return false, fmt.Errorf("used tokens: %w", err)
+	switch {
+	case err != nil:
+		return false, "", fmt.Errorf("used tokens: %w", err)
+	case !fresh:
+		return false, FaultUsed, nil
 	}
-	return fresh, nil
+	return true, "", nil
 }
 
 // LooksLike reports whether password has the shape of a token: 40 digits, one
