@@ -157,7 +157,7 @@ func (d status) Reload(ctx context.Context) (string, error) {
 		failed error
 	)
 	if err := d.do(ctx, func() { o, failed = d.reload(context.WithoutCancel(ctx), byCommand) }); err != nil {
-		return "", err
+		return "", fmt.Errorf("%w: %w", admin.ErrNotAsked, err)
 	}
 	return o.String(), failed
 }

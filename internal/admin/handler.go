@@ -2,6 +2,7 @@ package admin
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -112,11 +113,14 @@ func serveReload(w http.ResponseWriter, r *http.Request, source Source, access A
 		return
 	}
 	outcome, err := source.Reload(r.Context())
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNotAsked):
+		text(w, http.StatusServiceUnavailable, err.Error())
+	case err != nil:
 		text(w, http.StatusUnprocessableEntity, err.Error())
-		return
+	default:
+		text(w, http.StatusOK, outcome)
 	}
-	text(w, http.StatusOK, outcome)
 }
 
 // view is what /status.json holds, and the page shows.

@@ -2,8 +2,12 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"time"
 )
+
+// ErrNotAsked is wrapped by the error of a reload that was not begun.
+var ErrNotAsked = errors.New("not reloaded")
 
 // A Source is the daemon, asked when somebody looks. Its methods may be called by any number of goroutines at a time.
 type Source interface {
@@ -12,7 +16,7 @@ type Source interface {
 	// Ready returns nil if clients can log in now, or else an error whose text has one reason a line.
 	Ready() error
 	// Reload reads the config anew and waits for the outcome, until ctx ends: what changed, for people, or why the
-	// config in use stays.
+	// config in use stays. The error wraps ErrNotAsked if nobody has looked at the config.
 	Reload(ctx context.Context) (string, error)
 }
 
