@@ -82,7 +82,7 @@ func (c *adminChange) add(ctx context.Context, at config.AdminAddr, inherited in
 	if c.next[at] != nil {
 		return nil
 	}
-	if open := c.ports.list()[at]; open != nil {
+	if open := c.ports.list()[at]; open != nil && open.reachable() {
 		c.next[at] = open
 		return nil
 	}
@@ -206,6 +206,13 @@ func listenUnix(ctx context.Context, path string, mode os.FileMode) (net.Listene
 	return s, nil
 }
 
+// reachable says whether a socket is still where it was made: somebody may have
+// cleaned up.
+func (p *adminPort) reachable() bool {
+	s, ok := p.Listener.(*unixSocket)
+	return !ok || s.inPlace()
+}
+
 // unixSocket has the path where it is now as its address, and removes that when
 // it is closed, unless another socket has taken its place.
 type unixSocket struct {
@@ -217,8 +224,13 @@ type unixSocket struct {
 func (s *unixSocket) Addr() net.Addr { return &net.UnixAddr{Name: s.path, Net: "unix"} }
 
 func (s *unixSocket) Close() error {
-	if now, err := os.Lstat(s.path); err == nil && os.SameFile(now, s.made) {
+	if s.inPlace() {
 		_ = os.Remove(s.path)
 	}
 	return s.UnixListener.Close()
+}
+
+func (s *unixSocket) inPlace() bool {
+	now, err := os.Lstat(s.path)
+	return err == nil && os.SameFile(now, s.made)
 }
