@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -61,7 +63,14 @@ type portsChange struct {
 	direct []bool // of next
 	opened []*port
 	closed []*port
+	// covered are those of next that the config names no more, but all addresses
+	// instead of theirs. To close them would reset those who are connecting.
+	covered []*port
 }
+
+// overlapTime is how long a port on all addresses stays open when one on fewer
+// takes its place, so that those who were connecting to it come in.
+const overlapTime = 200 * time.Millisecond
 
 // prepare opens the ports that are wanted and not open yet: all, or none. inherited
 // are sockets that systemd opened for us.
@@ -72,16 +81,19 @@ func (p *ports) prepare(ctx context.Context, wanted []config.Listener, inherited
 			c.discard()
 		}
 	}()
-	current := make(map[portKey]*port)
-	for _, old := range p.list() {
-		current[old.key] = old
-	}
 	keys := keysOf(wanted)
-	for _, key := range keys {
-		delete(current, key)
-	}
-	for _, old := range current {
-		c.closed = append(c.closed, old)
+	for _, old := range p.list() {
+		if slices.Contains(keys, old.key) {
+			continue
+		}
+		cover := slices.IndexFunc(keys, old.key.coveredBy)
+		if cover < 0 {
+			c.closed = append(c.closed, old)
+			continue
+		}
+		c.covered = append(c.covered, old)
+		c.next = append(c.next, old)
+		c.direct = append(c.direct, wanted[cover].DirectTLS)
 	}
 	for i, w := range wanted {
 		next := p.find(keys[i])
@@ -110,9 +122,15 @@ func (p *ports) prepare(ctx context.Context, wanted []config.Listener, inherited
 	return c, nil
 }
 
-// listen opens one port. Where a port that is to be closed is in the way, as with
-// "*" instead of one address, both are open for a moment, so that no client
-// finds none.
+// coveredBy says whether other has all addresses with the number of the port.
+func (k portKey) coveredBy(other portKey) bool {
+	host, number, _ := net.SplitHostPort(k.addr)
+	otherHost, otherNumber, _ := net.SplitHostPort(other.addr)
+	return host != "" && otherHost == "" && number == otherNumber && number != "0" && k.network == other.network
+}
+
+// listen opens one port. Where another one of ours is in the way, as with "*"
+// instead of one address, both are open, so that no client finds none.
 func (c *portsChange) listen(ctx context.Context, w config.Listener, inherited inheritedSockets) (net.Listener, error) {
 	if ln, ok := inherited.take(w.Network, w.Addr); ok {
 		return ln, nil
@@ -126,11 +144,11 @@ func (c *portsChange) listen(ctx context.Context, w config.Listener, inherited i
 	return lc.Listen(ctx, w.Network, w.Addr)
 }
 
-// yield makes those ports that are to be closed, and have the number of addr,
-// stand back for another socket of ours.
+// yield makes those ports that the config does not name any more, and have the
+// number of addr, share it with another socket of ours.
 func (c *portsChange) yield(addr string) (found bool) {
 	_, number, _ := net.SplitHostPort(addr)
-	for _, old := range c.closed {
+	for _, old := range slices.Concat(c.closed, c.covered) {
 		ln, ok := old.Listener.(*net.TCPListener)
 		if _, n, _ := net.SplitHostPort(old.Addr().String()); !ok || n != number {
 			continue
@@ -170,10 +188,21 @@ func (c *portsChange) apply() {
 		p.serve(opened)
 	}
 	for _, old := range c.closed {
-		old.removed.Store(true)
-		old.Close()
-		p.logger.Info("not listening any more", "address", old.Addr().String())
+		if !slices.ContainsFunc(c.next, func(next *port) bool { return next.key.coveredBy(old.key) }) {
+			p.close(old)
+			continue
+		}
+		p.serving.Go(func() {
+			time.Sleep(overlapTime)
+			p.close(old)
+		})
 	}
+}
+
+func (p *ports) close(old *port) {
+	old.removed.Store(true)
+	old.Close()
+	p.logger.Info("not listening any more", "address", old.Addr().String())
 }
 
 func (p *ports) serve(port *port) {
