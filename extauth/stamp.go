@@ -3,6 +3,7 @@ package extauth
 import (
 	"os"
 	"slices"
+	"syscall"
 )
 
 // A stamp is a file that a process is made of, as it was when one was started.
@@ -36,7 +37,14 @@ func sameStamps(a, b []stamp) bool {
 	return slices.EqualFunc(a, b, func(a, b stamp) bool { return a.path == b.path && a.is(b.info) })
 }
 
-// is says whether the file is still the one that now tells of.
+// is says whether the file is still the one that now tells of. The time of the last change of status counts as well:
+// whoever copies times along with files sets back the other one, and an inode may have been that of a file which is gone.
 func (s stamp) is(now os.FileInfo) bool {
-	return os.SameFile(now, s.info) && now.ModTime().Equal(s.info.ModTime()) && now.Size() == s.info.Size()
+	return os.SameFile(now, s.info) && now.ModTime().Equal(s.info.ModTime()) && now.Size() == s.info.Size() &&
+		statusTime(now) == statusTime(s.info)
+}
+
+func statusTime(info os.FileInfo) syscall.Timespec {
+	st, _ := info.Sys().(*syscall.Stat_t) // os.Stat gives no other
+	return st.Ctim
 }
