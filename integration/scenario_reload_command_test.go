@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestReload_command: `gatehouse reload` prints what came of it, and its exit code says so.
@@ -87,6 +88,55 @@ func TestReload_commandsAtOnce(t *testing.T) {
 	if changed != 1 {
 		t.Errorf("%d of them made the change", changed)
 	}
+}
+
+// TestReload_duringShutdown: once the daemon shuts down, nothing is reloaded any more, and nobody waits for it.
+func TestReload_duringShutdown(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	slow := accounts("alice", "secret")
+	slow["think"] = 3
+	s.skip()
+	s.newHost(t, "localhost", planFile(slow))
+	s.nextReload(t, reloaded, "script started anew")
+	answer := make(chan string, 1)
+	go func() {
+		got, err := authenticate(t, s.starttls(), "localhost", "PLAIN", plain("alice", "secret"))
+		answer <- fmt.Sprint(got, err)
+	}()
+	until(t, "the query is under way", patience, func() bool { return s.status(t).Hosts[0].Pool.Busy == 1 })
+	s.signal(t, syscall.SIGTERM)
+	s.next(t, "shutting down", func(l logLine) bool { return l.Msg == "shutting down" })
+	began := time.Now()
+	s.hosts[0].options["external_auth_timeout"] = 7
+	s.write(t)
+	r := command(t, "", "reload", "--socket", s.socket())
+	r.expect(t, "reload", exitUnavailable, "shutting down")
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("it took %v to say so", took)
+	}
+	if got := <-answer; got != "success<nil>" {
+		t.Errorf("the query that was under way: %s", got)
+	}
+	if code := s.wait(t); code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+	if _, err := os.Lstat(s.socket()); !os.IsNotExist(err) {
+		t.Errorf("the control socket is still there: %v", err)
+	}
+}
+
+// TestReload_socketRemoved: a control socket that somebody removed is there again after the next reload.
+func TestReload_socketRemoved(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	if err := os.RemoveAll(filepath.Dir(s.socket())); err != nil {
+		t.Fatal(err)
+	}
+	command(t, "", "reload", "--config", s.config).expect(t, "without the socket", exitUnavailable, "no daemon answers at")
+	s.signal(t, syscall.SIGHUP)
+	s.nextReload(t, nothingNew, "")
+	command(t, "", "reload", "--config", s.config).expect(t, "after SIGHUP", exitOK, "nothing changed")
 }
 
 // TestReload_afterKill: the socket that a killed daemon left does not hinder the next one.

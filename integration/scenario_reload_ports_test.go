@@ -48,6 +48,29 @@ func TestReload_portStays(t *testing.T) {
 	}
 }
 
+// TestReload_portOnMoreAddresses: a port that is served on all addresses instead of one, and on one again, turns away
+// nobody who connects to that one meanwhile, and nobody is left who could come in by the others.
+func TestReload_portOnMoreAddresses(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	other := fmt.Sprint("127.0.0.2:", s.ports[0])
+	over := s.besiege(t)
+	for range 5 {
+		s.global["interfaces"] = []any{"*"}
+		s.change(t, "interfaces")
+		if err := knock(other); err != nil {
+			t.Errorf("another address: %v", err)
+		}
+		s.global["interfaces"] = []any{"127.0.0.1"}
+		s.change(t, "interfaces")
+		until(t, "the other address is closed", patience, func() bool {
+			err := knock(other)
+			return err != nil && outcomeOf(err) == notOpen
+		})
+	}
+	over()
+}
+
 // besiege connects to the STARTTLS port a thousand times a second, from several sides, until the returned function is
 // called.
 func (s *scene) besiege(t *testing.T) (over func()) {

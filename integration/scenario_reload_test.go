@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"gatehouse.im/gatehouse/internal/xmpptest"
 )
 
@@ -333,4 +335,60 @@ func TestReload_badScript(t *testing.T) {
 	s.nextReload(t, reloaded, "script started anew")
 	s.expect(t, "mended", "localhost", "mended", "success")
 	s.expect(t, "mended", "localhost", "secret", "not-authorized")
+}
+
+// TestReload_sameTimes: a script that was replaced in place by one of the same size, with its time set back, is another
+// script.
+func TestReload_sameTimes(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.expect(t, "before", "localhost", "secret", "success")
+	info, err := os.Stat(s.script("localhost"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.skip()
+	s.newHost(t, "localhost", planFile(accounts("alice", "s3cr3t")))
+	if err := os.Chtimes(s.script("localhost"), time.Time{}, info.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	s.nextReload(t, reloaded, "script started anew")
+	s.expect(t, "new", "localhost", "s3cr3t", "success")
+	s.expect(t, "old", "localhost", "secret", "not-authorized")
+}
+
+// TestReload_noFiles: what is no file where the config wants one is refused at once, and holds up nothing.
+func TestReload_noFiles(t *testing.T) {
+	t.Parallel()
+	for what, put := range map[string]func(path string) error{
+		"FIFO":           func(path string) error { return unix.Mkfifo(path, 0o700) },
+		"directory":      func(path string) error { return os.Mkdir(path, 0o755) },
+		"endless file":   func(path string) error { return os.Symlink("/dev/zero", path) },
+		"link to itself": func(path string) error { return os.Symlink(path, path) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			s.expect(t, "before", "localhost", "secret", "success")
+			for _, path := range []string{s.script("localhost"), s.config} {
+				s.skip()
+				if err := os.Rename(path, path+".away"); err != nil {
+					t.Fatal(err)
+				}
+				if err := put(path); err != nil {
+					t.Fatal(err)
+				}
+				s.nextReload(t, refused, path)
+				s.expect(t, path, "localhost", "secret", "success")
+				if err := os.Remove(path); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Rename(path+".away", path); err != nil {
+					t.Fatal(err)
+				}
+				s.next(t, "mended", func(l logLine) bool { return l.Msg == mended || l.Msg == reloaded })
+			}
+			s.stop(t)
+		})
+	}
 }
