@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -38,4 +39,21 @@ func TestPool_saysWhyAScriptCannotBeStarted(t *testing.T) {
 	if hint := missingHint(filepath.Join(t.TempDir(), "none.sh")); !strings.Contains(hint, "the file or the working directory") {
 		t.Errorf("no script: %q", hint)
 	}
+}
+
+// TestProcess_waitTakesNoThread: whoever waits for the end of a process waits as for a network, not in a system call.
+func TestProcess_waitTakesNoThread(t *testing.T) {
+	cfg := testConfig(t, variants[0], "plain")
+	cfg.Processes = 1
+	p := newTestPool(t, cfg)
+	mustSay(t, p, "bob", "right", true)
+	stacks := make([]byte, 1<<20)
+	eventually(t, "the end of the worker is waited for without a thread", func() bool {
+		for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+			if strings.Contains(stack, "awaitEnd(") {
+				return strings.Contains(stack, "[IO wait")
+			}
+		}
+		return false
+	})
 }
