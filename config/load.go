@@ -24,9 +24,9 @@ type loader struct {
 
 // Load reads the config file at path and everything that it includes.
 //
-// Any error is an *Error with all the problems found, and the Sources to watch until it is mended. The warnings are about what works, but perhaps not as meant; they
-// come with and without an error. When the error is not nil the Config is nil, unless the file could be evaluated: then
-// it holds Path, Files, Sources and what Dump needs, and no more.
+// Any error is an *Error with all the problems found, and the Sources to watch until it is mended. The warnings are about
+// what works, but perhaps not as meant; they come with and without an error. When the error is not nil the Config is nil,
+// unless the file could be evaluated: then it holds Path, Files, Sources, DataDir and what Dump needs, and no more.
 //
 // Sources hold what the files were like before they were read: give them to Watcher.Watch, whatever Load returned, and no
 // change is lost in between.
@@ -55,7 +55,7 @@ func Load(path string) (*Config, []Problem, error) {
 	warnings := sortProblems(l.warnings, eval.Files)
 	c.Sources = l.sources.Sources
 	if len(l.problems) > 0 {
-		return &Config{Path: c.Path, Files: c.Files, Sources: c.Sources, eval: eval}, warnings, l.failed(sortProblems(l.problems, eval.Files))
+		return &Config{Path: c.Path, Files: c.Files, Sources: c.Sources, DataDir: c.DataDir, eval: eval}, warnings, l.failed(sortProblems(l.problems, eval.Files))
 	}
 	return c, warnings, nil
 }
@@ -108,14 +108,23 @@ func (s section) limit(name string, otherwise, low, high int) int {
 	return n
 }
 
-// dataDir returns an absolute path. The default depends on the environment as systemd.exec(5) and the XDG Base Directory
-// Specification have it.
+// dataDir returns an absolute path.
 func (l *loader) dataDir(s section) string {
 	if dir := s.string("gatehouse_data_dir", ""); dir != "" {
 		return l.resolve(dir)
 	} else if s.has("gatehouse_data_dir") {
 		s.problem("gatehouse_data_dir", "is empty; it names a directory")
 	}
+	dir := DefaultDataDir()
+	if dir == "" {
+		s.problem("gatehouse_data_dir", "is missing, and there is no home directory to put the data in")
+	}
+	return dir
+}
+
+// DefaultDataDir is the data directory of a config that names none. It depends on the environment, as systemd.exec(5) and
+// the XDG Base Directory Specification have it, and is empty if that says nothing.
+func DefaultDataDir() string {
 	if dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":"); filepath.IsAbs(dir) {
 		return dir
 	}
@@ -128,7 +137,6 @@ func (l *loader) dataDir(s section) string {
 	if home, err := os.UserHomeDir(); err == nil && filepath.IsAbs(home) {
 		return filepath.Join(home, ".local/state/gatehouse")
 	}
-	s.problem("gatehouse_data_dir", "is missing, and there is no home directory to put the data in")
 	return ""
 }
 

@@ -47,12 +47,17 @@ func TestDefect_D2_staleAnswers(t *testing.T) {
 			t.Parallel()
 			p := newParallelPool(t, testConfig(t, v, "plain"))
 			mustSay(t, p, "warm", "right", true)
-			mustSay(t, p, "twolater", "right", true)
+			// On a busy machine both answers can be there when the first is read, and nobody can say.
+			eventually(t, "a second answer comes after the first was taken", func() bool {
+				yes, err := p.Auth(ctxBackground, "twolater", "example.org", "right")
+				return yes && err == nil
+			})
+			replaced := p.Stats().Restarts
 			w := onlyWorker(t, p)
 			eventually(t, "the second answer is there", func() bool { return readable(t, w) })
 			mustSay(t, p, "bob", "wrong", false)
 			mustSay(t, p, "bob", "right", true)
-			if n := p.Stats().Restarts; n != 1 {
+			if n := p.Stats().Restarts - replaced; n != 1 {
 				t.Errorf("%d workers were replaced, want 1", n)
 			}
 		})

@@ -3,6 +3,7 @@ package integration
 import (
 	"crypto/tls"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -129,6 +130,27 @@ func TestReload_portTaken(t *testing.T) {
 	s.global["c2s_ports"] = []any{s.ports[0]}
 	s.change(t, "disable_sasl_mechanisms")
 	s.expect(t, "by the new config", "localhost", "secret", "invalid-mechanism")
+}
+
+// TestReload_triesAgain: what was refused for something else than the file is taken over once that has passed, and until
+// then the log does not say the same again.
+func TestReload_triesAgain(t *testing.T) {
+	t.Parallel()
+	other := newScene(t)
+	s := newScene(t)
+	s.global["c2s_ports"] = []any{s.ports[0], other.ports[0]}
+	s.skip()
+	s.write(t)
+	s.nextReload(t, refused, fmt.Sprint(other.ports[0]))
+	other.stop(t)
+	began := time.Now()
+	l := s.next(t, "another try", func(l logLine) bool { return l.ofReload() })
+	if l.Msg != reloaded || !strings.Contains(l.Changed, "c2s_ports") || time.Since(began) > 15*time.Second {
+		t.Errorf("after %v: %+v", time.Since(began), l)
+	}
+	if err := knock(loopback(other.ports[0])); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestReload_portKind: a port that changes its kind is of the new kind for those who come afterwards.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -57,6 +58,10 @@ func (c *conn) decide(ctx context.Context, a *attempt, cred saslmech.Credentials
 		return &saslmech.Failure{Condition: saslmech.TemporaryAuthFailure, Cause: err, Text: textTemporary}
 	case !ok:
 		return &saslmech.Failure{Condition: saslmech.NotAuthorized, Text: textNotAuthorized}
+	}
+	// A reload may have taken the mechanism away while the judge was asked.
+	if c.refresh() != nil || !slices.Contains(c.mechanisms(), cred.Mechanism) {
+		return &saslmech.Failure{Condition: saslmech.TemporaryAuthFailure, Cause: errNotOffered, Text: textTemporary}
 	}
 	return nil
 }

@@ -219,12 +219,23 @@ func (p *parts) discard(ctx context.Context) {
 // retire ends the pools that next does not have any more. Queries in flight are
 // waited for until ctx ends.
 func (p *parts) retire(ctx context.Context, next *parts) error {
-	var errs []error
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex // guards errs
+		errs []error
+	)
 	for host, pool := range p.pools {
-		if next == nil || next.pools[host] != pool {
-			errs = append(errs, pool.Close(ctx))
+		if next != nil && next.pools[host] == pool {
+			continue
 		}
+		wg.Go(func() { // a script may take its time to end
+			err := pool.Close(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, err)
+		})
 	}
+	wg.Wait()
 	return errors.Join(errs...)
 }
 
@@ -257,6 +268,10 @@ func (p *parts) buildTLS(cfg *config.Config, old *parts, logger *slog.Logger) er
 	for _, h := range cfg.Hosts {
 		certs := certificates(h.Certificates)
 		if len(certs) == 0 {
+			if old.config != nil && old.config.Host(h.Name) != nil && len(old.config.Host(h.Name).Certificates) > 0 {
+				return exit(exitConfig, "%s: host %s: its certificate is gone or cannot be read, and clients know that one; "+
+					"restart gatehouse if it shall serve a self-signed one", h.Pos, h.Name)
+			}
 			if err := makeDataDir(cfg.DataDir); err != nil {
 				return exit(exitUnavailable, "%w", err)
 			}

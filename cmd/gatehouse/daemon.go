@@ -52,8 +52,9 @@ type daemon struct {
 	lasting  context.Context             // ends when these must be gone at once
 	cutOff   context.CancelFunc
 
-	requests chan func() // for the goroutine in supervise
-	stopped  chan struct{}
+	busySince atomic.Int64 // when a reload began that is not over, in Unix nanoseconds; or 0
+	requests  chan func()  // for the goroutine in supervise
+	stopped   chan struct{}
 }
 
 // startDaemon loads a config and serves it. It returns once every port is
@@ -192,11 +193,16 @@ func (d *daemon) Config() *config.Config { return d.parts.Load().config }
 func (d *daemon) Stop(ctx context.Context) error {
 	d.ready.Store(false)
 	close(d.stopped)
-	d.watcher.Close()
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		d.watcher.Close()
+	}()
 	err := d.server.Shutdown(ctx)
 	if err != nil {
 		err = fmt.Errorf("clients had to be cut off: %w", err)
 	}
+	d.ports.leaving.Wait()
 	d.ports.serving.Wait()
 	errs := []error{err, d.parts.Load().retire(ctx, nil)}
 	context.AfterFunc(ctx, d.cutOff)
@@ -204,5 +210,9 @@ func (d *daemon) Stop(ctx context.Context) error {
 	d.cutOff()
 	errs = append(errs, d.builder.memory.close())
 	d.admin.close(ctx)
+	select {
+	case <-watched:
+	case <-ctx.Done(): // a file system that does not answer must not hold up the end
+	}
 	return errors.Join(errs...)
 }

@@ -4,10 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"time"
-
-	"gatehouse.im/gatehouse/config"
 )
 
 // healthPatience is how long `gatehouse health` waits for an answer.
@@ -23,14 +20,7 @@ type HealthCmd struct {
 // Run implements the command. The exit code is 0 if clients can log in, and 69 if
 // not or if there is no daemon.
 func (cmd *HealthCmd) Run(g *globals) error {
-	path := cmd.Socket
-	if path == "" {
-		cfg, _, err := config.Load(cmd.Config)
-		if err != nil {
-			return exit(exitConfig, "%w", err)
-		}
-		path = filepath.Join(cfg.DataDir, controlSocket)
-	}
+	path, _ := controlPath(cmd.Config, cmd.Socket) // a broken file is not the daemon's health
 	ctx, cancel := context.WithTimeout(context.Background(), healthPatience)
 	defer cancel()
 	code, answer, err := askControl(ctx, http.MethodGet, path, "/readyz")

@@ -47,7 +47,9 @@ func TestHealth(t *testing.T) {
 		})
 	}
 	var out, errs bytes.Buffer
-	if code := run([]string{"health", "--config", filepath.Join(dir, "none.cfg.lua")}, globals{Stdout: &out, Stderr: &errs}); code != exitConfig {
+	t.Setenv("STATE_DIRECTORY", dir)
+	if code := run([]string{"health", "--config", filepath.Join(dir, "none.cfg.lua")}, globals{Stdout: &out, Stderr: &errs}); code != exitUnavailable ||
+		!strings.Contains(errs.String(), filepath.Join(dir, controlSocket)) {
 		t.Errorf("without a config: exit code %d, %q", code, &errs)
 	}
 }

@@ -24,6 +24,7 @@ type ports struct {
 	server  *server.Server
 	logger  *slog.Logger
 	serving sync.WaitGroup // one for each port
+	leaving sync.WaitGroup // one for each that makes room for another
 
 	mu   sync.Mutex // guards open
 	open []*port    // in the order of the config
@@ -75,6 +76,7 @@ const overlapTime = 200 * time.Millisecond
 // prepare opens the ports that are wanted and not open yet: all, or none. inherited
 // are sockets that systemd opened for us.
 func (p *ports) prepare(ctx context.Context, wanted []config.Listener, inherited inheritedSockets) (_ *portsChange, err error) {
+	p.leaving.Wait()
 	c := &portsChange{ports: p}
 	defer func() {
 		if err != nil {
@@ -192,7 +194,7 @@ func (c *portsChange) apply() {
 			p.close(old)
 			continue
 		}
-		p.serving.Go(func() {
+		p.leaving.Go(func() {
 			time.Sleep(overlapTime)
 			p.close(old)
 		})

@@ -16,12 +16,24 @@ import (
 // what it was asked.
 const retireTimeout = time.Minute
 
+// retryPause is the time until a reload is tried again that was refused for
+// something else than the file: a port that another program has, a script that
+// does not start.
+const retryPause = 10 * time.Second
+
 // configState is what became of the config file when it was read last.
 type configState struct {
-	loadedAt time.Time // when the config in use was read
-	changed  string    // what that changed
-	brokenAt time.Time // when a newer file was refused
-	broken   error     // why; nil if the config in use is that of the file
+	loadedAt  time.Time // when the config in use was read, or found to be the file's
+	changed   string    // what the last reload changed
+	changedAt time.Time // when
+	brokenAt  time.Time // since when the file is refused
+	broken    error     // why; nil if the config in use is that of the file
+}
+
+// passing says whether the file is refused for something that may pass.
+func (s *configState) passing() bool {
+	var ofFile *config.Error
+	return s.broken != nil && !errors.As(s.broken, &ofFile)
 }
 
 // outcome is what a reload did.
@@ -29,14 +41,19 @@ type outcome struct {
 	changed      []string // options and files, by name
 	needsRestart []string
 	took         time.Duration
+	before       string // what another reload changed a moment ago
 }
 
 // String says it to a person.
 func (o outcome) String() string {
 	var b strings.Builder
-	if len(o.changed) == 0 {
+	switch {
+	case len(o.changed) == 0 && o.before != "":
+		// The watcher was faster than the person at the keyboard.
+		fmt.Fprintf(&b, "nothing changed since %s", o.before)
+	case len(o.changed) == 0:
 		b.WriteString("nothing changed")
-	} else {
+	default:
 		fmt.Fprintf(&b, "reloaded in %s:\n  %s", o.took.Round(time.Millisecond), strings.Join(o.changed, "\n  "))
 	}
 	if len(o.needsRestart) > 0 {
@@ -50,6 +67,7 @@ const (
 	byFile    = "file"
 	bySignal  = "SIGHUP"
 	byCommand = "command"
+	byRetry   = "retry"
 )
 
 // supervise reloads the config when it changes and when it is asked to, until
@@ -57,9 +75,15 @@ const (
 func (d *daemon) supervise(ctx context.Context, hup <-chan os.Signal) {
 	notify := notifier{d.logger}
 	for {
+		var again <-chan time.Time
+		if d.reloaded.Load().passing() {
+			again = time.After(retryPause)
+		}
 		select {
 		case <-ctx.Done():
 			return
+		case <-again:
+			_, _ = d.reload(ctx, byRetry)
 		case <-d.watcher.Changed():
 			_, _ = d.reload(ctx, byFile)
 		case <-hup:
@@ -91,7 +115,9 @@ func (d *daemon) do(ctx context.Context, f func()) error {
 // opens anew if somebody asked for the reload: they may have been moved away.
 func (d *daemon) reload(ctx context.Context, cause string) (outcome, error) {
 	began := time.Now()
-	if d.log != nil && cause != byFile {
+	d.busySince.Store(began.UnixNano())
+	defer d.busySince.Store(0)
+	if d.log != nil && (cause == bySignal || cause == byCommand) {
 		d.warnOfLog(d.log.Reopen())
 	}
 	o, err := d.replace(ctx)
@@ -100,9 +126,14 @@ func (d *daemon) reload(ctx context.Context, cause string) (outcome, error) {
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return o, err // it is the end of the daemon that is in the way
+	case err != nil && cause == byRetry && err.Error() == state.broken.Error():
+		return o, err // as it is known
 	case err != nil:
 		d.logger.Error("reload refused; the config in use stays", "by", cause, "took", o.took, "cause", err)
-		state.broken, state.brokenAt = err, began
+		if state.broken == nil {
+			state.brokenAt = began
+		}
+		state.broken = err
 	case len(o.changed)+len(o.needsRestart) == 0:
 		switch {
 		case state.broken != nil:
@@ -112,6 +143,9 @@ func (d *daemon) reload(ctx context.Context, cause string) (outcome, error) {
 		default:
 			d.logger.Info("reload: nothing changed", "by", cause, "took", o.took)
 		}
+		if ago := began.Sub(state.changedAt); ago < time.Minute {
+			o.before = fmt.Sprintf("the reload %s ago: %s", ago.Round(100*time.Millisecond), state.changed)
+		}
 		state.loadedAt, state.broken = began, nil
 	default:
 		attrs := []any{"by", cause, "took", o.took, "changed", strings.Join(o.changed, "; ")}
@@ -119,10 +153,14 @@ func (d *daemon) reload(ctx context.Context, cause string) (outcome, error) {
 			attrs = append(attrs, "needs_restart", strings.Join(o.needsRestart, ", "))
 		}
 		d.logger.Info("reloaded", attrs...)
-		state = configState{loadedAt: began, changed: strings.Join(o.changed, "; ")}
+		state = configState{loadedAt: began, changed: strings.Join(o.changed, "; "), changedAt: time.Now()}
 	}
 	d.reloaded.Store(&state)
-	d.metrics.Reload(o.took, err, strings.Join(o.changed, "; "), began)
+	shown := err
+	if err != nil {
+		shown = errors.New(public(err.Error()))
+	}
+	d.metrics.Reload(o.took, shown, strings.Join(o.changed, "; "), began)
 	return o, err
 }
 

@@ -28,18 +28,13 @@ type ReloadCmd struct {
 // as it is now, 78 if it refused the file and goes on as before, and 69 if there
 // is no daemon.
 func (cmd *ReloadCmd) Run(g *globals) error {
-	path := cmd.Socket
-	if path == "" {
-		cfg, _, err := config.Load(cmd.Config)
-		if err != nil {
-			return exit(exitConfig, "%w\nA daemon that runs with this file keeps the config that it has.", err)
-		}
-		path = filepath.Join(cfg.DataDir, controlSocket)
-	}
+	path, broken := controlPath(cmd.Config, cmd.Socket)
 	ctx, cancel := context.WithTimeout(context.Background(), reloadPatience)
 	defer cancel()
 	code, answer, err := askControl(ctx, http.MethodPost, path, "/reload")
 	switch {
+	case err != nil && broken != nil:
+		return exit(exitConfig, "%w\nA daemon that runs with this file keeps the config that it has.", broken)
 	case err != nil:
 		return err
 	case code == http.StatusUnprocessableEntity:
@@ -49,6 +44,21 @@ func (cmd *ReloadCmd) Run(g *globals) error {
 	}
 	fmt.Fprintln(g.Stdout, answer)
 	return nil
+}
+
+// controlPath is where the daemon that runs with a config has its control socket,
+// unless socket names it. A file that is broken by now may not say where: then it
+// is the default place, and broken is why.
+func controlPath(path, socket string) (_ string, broken error) {
+	if socket != "" {
+		return socket, nil
+	}
+	dir := config.DefaultDataDir()
+	cfg, _, err := config.Load(path)
+	if cfg != nil && cfg.DataDir != "" {
+		dir = cfg.DataDir
+	}
+	return filepath.Join(dir, controlSocket), err
 }
 
 // maxAnswer is how much of the daemon's answer is read.

@@ -22,8 +22,20 @@ type observer struct{ metrics *admin.Metrics }
 func (o observer) Login(l server.Login) {
 	o.metrics.Login(admin.Login{
 		Time: l.Time, Host: l.Host, User: l.User, Mechanism: l.Mechanism, Remote: l.Remote, TLS: l.TLS,
-		Verdict: string(l.Verdict), Condition: l.Condition, Cause: l.Cause, Duration: l.Duration,
+		Verdict: string(l.Verdict), Condition: l.Condition, Cause: public(l.Cause), Duration: l.Duration,
 	})
+}
+
+// public leaves out of an error what a script wrote to standard error. The log has
+// it; the status page may be seen by everybody on the machine.
+func public(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if before, _, found := strings.Cut(line, "; stderr: "); found {
+			lines[i] = before + "; the log has what it wrote to standard error"
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 func (o observer) Handshake(took time.Duration, err error) { o.metrics.Handshake(took, err) }
@@ -74,7 +86,7 @@ func (d status) configStatus(path string) admin.Config {
 	state := d.reloaded.Load()
 	c := admin.Config{Path: path, LoadedAt: state.loadedAt, OK: state.broken == nil, LastChange: state.changed}
 	if state.broken != nil {
-		c.BrokenAt, c.Error = state.brokenAt, state.broken.Error()
+		c.BrokenAt, c.Error = state.brokenAt, public(state.broken.Error())
 	}
 	return c
 }
@@ -145,7 +157,7 @@ func (d status) Ready() error {
 		if stats.Size > 0 || stats.Fault == nil {
 			return nil
 		}
-		reasons = append(reasons, fmt.Errorf("%s: %w", h.Name, stats.Fault))
+		reasons = append(reasons, fmt.Errorf("%s: %s", h.Name, public(stats.Fault.Error())))
 	}
 	return errors.Join(reasons...)
 }
@@ -162,8 +174,16 @@ func (d status) Reload(ctx context.Context) (string, error) {
 	return o.String(), failed
 }
 
-// alive says whether the goroutine that reloads still listens, for the watchdog.
+// longestReload is how long a reload may take before the watchdog takes the
+// daemon for stuck: there may be many scripts to try, or a slow file system.
+const longestReload = 5 * time.Minute
+
+// alive says whether the goroutine that reloads still listens, or has reason not
+// to, for the watchdog.
 func (d *daemon) alive(ctx context.Context) bool {
+	if since := d.busySince.Load(); since != 0 && time.Since(time.Unix(0, since)) < longestReload {
+		return true
+	}
 	return d.do(ctx, func() {}) == nil
 }
 
