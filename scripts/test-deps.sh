@@ -33,6 +33,7 @@ php-cli            another one
 prometheus         promtool, for the rules of docs/metrics.md; it is not started
 systemd            systemd-analyze rates the unit, systemd-socket-activate passes sockets
 prosody            the reference for config files, and later the upstream; it is not started
+haproxy            what bench/ measures the relay beside; not started as a service
 '
 names=$(printf '%s' "$packages" | awk 'NF { print $1 }')
 
