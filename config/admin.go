@@ -7,13 +7,14 @@ import (
 	"strings"
 )
 
-// AdminAddr is one address to serve metrics and the status page on.
+// AdminAddr is one address of this machine, for its operator: to serve metrics and the status page on, or to answer
+// `gatehouse extauth`.
 type AdminAddr struct {
 	// Network is "tcp" or "unix".
 	Network string
 	// Addr is IP:port with a loopback address, or the absolute path of a socket, which fits sockaddr_un.
 	Addr string
-	// Pos is where gatehouse_admin was set.
+	// Pos is where the option was set.
 	Pos Pos
 }
 

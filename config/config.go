@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/tls"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"gatehouse.im/gatehouse/internal/luaconf"
@@ -39,6 +40,11 @@ type Config struct {
 
 	// Admin are the addresses of the metrics and the status page (gatehouse_admin); none by default.
 	Admin []AdminAddr
+	// AuthAPI says who may ask about passwords and tickets over HTTP on Admin, under /auth/ (gatehouse_auth_api_user,
+	// gatehouse_auth_api_password); nil when nobody may.
+	AuthAPI *AuthAPI
+	// ExtauthSocket is the unix socket where `gatehouse extauth` asks the same (gatehouse_extauth_socket); nil without it.
+	ExtauthSocket *AdminAddr
 	// ShutdownTimeout is how long the end of the daemon may take (gatehouse_shutdown_timeout, 10 s).
 	ShutdownTimeout time.Duration
 
@@ -47,6 +53,9 @@ type Config struct {
 	// Certificates serve direct TLS connections whose SNI names no host of ours (c2s_direct_tls_ssl, ssl); empty
 	// where the file names none. ECDSA comes first.
 	Certificates []Certificate
+	// ProxyProtocolFrom are the load balancers whose connections begin with a PROXY protocol header, which tells where the
+	// client is; of nobody else is one taken (gatehouse_proxy_protocol_from). IPv4 networks are of IPv4.
+	ProxyProtocolFrom []netip.Prefix
 
 	// LoginTimeout is how long a client may take from the accept to the end of its login (c2s_timeout, 30 s here; the
 	// default of Prosody is 300 s).
@@ -112,6 +121,10 @@ type Host struct {
 	AllowRegistration bool
 	// ConflictResolve is what happens when a resource is taken: one of the Conflict constants (conflict_resolve).
 	ConflictResolve string
+
+	// Upstream is the server that gets the clients after the login (gatehouse_upstream); nil when gatehouse serves their
+	// session itself.
+	Upstream *Upstream
 
 	// Certificates are the host's own, ECDSA first, then RSA; empty when none was found.
 	Certificates []Certificate

@@ -137,10 +137,7 @@ func (d *differ) option(option OptionInfo) {
 		if place == "" && global {
 			continue
 		}
-		changed := d.values(place, option, a, b)
-		if option.Name == "external_auth_command" && !changed {
-			changed = d.commands(place, old, h)
-		}
+		changed := d.values(place, option, a, b) || d.meaning(place, option.Name, old, h)
 		global = global || changed && place == ""
 	}
 }
@@ -163,6 +160,39 @@ func (d *differ) values(host string, option OptionInfo, a, b luaconf.Value) bool
 	return true
 }
 
+// meaning notes a change if the same value of an option means something else than before, and says whether it does.
+func (d *differ) meaning(place, option string, before, after *Host) bool {
+	switch option {
+	case "external_auth_command":
+		return d.commands(place, before, after)
+	case "gatehouse_upstream_ca", "gatehouse_upstream_trust":
+		return d.upstreamFiles(place, option, before.Upstream, after.Upstream)
+	}
+	return false
+}
+
+// upstreamFiles notes that a file has another content that an upstream's option names.
+func (d *differ) upstreamFiles(host, option string, before, after *Upstream) bool {
+	if before == nil || after == nil {
+		return false
+	}
+	c := Change{Host: host, Option: option}
+	switch {
+	case option == "gatehouse_upstream_trust" && before.TrustFile == after.TrustFile && before.Trust != nil &&
+		after.Trust != nil && !before.Trust.Equal(after.Trust):
+	case option == "gatehouse_upstream_ca" && before.CA != nil && after.CA != nil && !sameChain(*before.CA, *after.CA):
+		c.show(validity([]Certificate{*before.CA}), validity([]Certificate{*after.CA}))
+	default:
+		return false
+	}
+	d.hosts[host] = append(d.hosts[host], c)
+	return true
+}
+
+func sameChain(a, b Certificate) bool {
+	return slices.EqualFunc(a.TLS.Certificate, b.TLS.Certificate, bytes.Equal)
+}
+
 // commands notes that the same external_auth_command means another program than before: one that came into being.
 func (d *differ) commands(host string, before, after *Host) bool {
 	var words [2][]string
@@ -183,10 +213,7 @@ func (d *differ) commands(host string, before, after *Host) bool {
 }
 
 func (d *differ) certificates(host string, before, after []Certificate) {
-	equal := slices.EqualFunc(before, after, func(a, b Certificate) bool {
-		return slices.EqualFunc(a.TLS.Certificate, b.TLS.Certificate, bytes.Equal)
-	})
-	if equal {
+	if slices.EqualFunc(before, after, sameChain) {
 		return
 	}
 	c := Change{Host: host, Option: OptionCertificate}

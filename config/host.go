@@ -32,6 +32,7 @@ func (l *loader) readHost(s section, h *luaconf.Host) *Host {
 	host.OfferPlain = host.ScriptPasswords || host.Token != nil && host.Token.InPlain
 	host.OfferToken = host.Token != nil
 	s.disableMechanisms(host)
+	host.Upstream = s.upstream(host)
 	host.MinTLS, host.Certificates = l.hostTLS(s)
 	return host
 }
@@ -96,8 +97,8 @@ func (s section) token(auth string) *Token {
 		return nil
 	}
 	t := &Token{
-		Secrets:   s.secrets(),
-		Seeds:     s.seeds(),
+		Secrets:   s.secrets("token_secret"),
+		Seeds:     s.seeds("otp_seed"),
 		CheckUser: s.bool("gatehouse_token_check_user", false),
 		InPlain:   s.bool("gatehouse_token_in_plain", false),
 	}
@@ -107,9 +108,8 @@ func (s section) token(auth string) *Token {
 // exampleSecret is how the secret in prosody.cfg.lua.example begins.
 const exampleSecret = "example-only-"
 
-// secrets reads token_secret: the bytes of each string are the key.
-func (s section) secrets() [][]byte {
-	const name = "token_secret"
+// secrets reads token_secret and its like: the bytes of each string are the key.
+func (s section) secrets(name string) [][]byte {
 	values := s.keys(name)
 	secrets := make([][]byte, 0, len(values))
 	for i, v := range values {
@@ -127,10 +127,9 @@ func (s section) secrets() [][]byte {
 	return secrets
 }
 
-// seeds reads otp_seed: base32 (RFC 4648 section 6) in any case of letters, with or without padding. As in the original's
+// seeds reads otp_seed and its like: base32 (RFC 4648 section 6) in any case of letters, with or without padding. As in the original's
 // library (basexx) bits that make no whole byte are dropped; unlike there white space is, too.
-func (s section) seeds() [][]byte {
-	const name = "otp_seed"
+func (s section) seeds(name string) [][]byte {
 	values := s.keys(name)
 	seeds := make([][]byte, 0, len(values))
 	for i, v := range values {

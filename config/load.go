@@ -82,6 +82,8 @@ func (l *loader) global(c *Config) {
 		c.LogFormat = s.enum(name, "", LogFormatText, LogFormatJSON, LogFormatJournald)
 	}
 	c.Admin = s.admin()
+	c.AuthAPI = s.authAPI(c.Admin)
+	c.ExtauthSocket = s.extauthSocket(c.Admin)
 	c.ShutdownTimeout = s.seconds("gatehouse_shutdown_timeout", 10*time.Second)
 	c.Listeners = l.listeners(s)
 	c.LoginTimeout = s.period("c2s_timeout", 30*time.Second)
@@ -89,6 +91,7 @@ func (l *loader) global(c *Config) {
 	c.StanzaLimit = s.limit("c2s_stanza_size_limit", 256<<10, 10000, 64<<20)
 	c.TCPKeepalives = s.bool("c2s_tcp_keepalives", s.bool("tcp_keepalives", true))
 	c.Certificates = l.portCertificates(s)
+	c.ProxyProtocolFrom = s.proxyProtocolFrom()
 	if s.names("modules_disabled")["c2s"] {
 		s.warn("modules_disabled", `"c2s" is disabled for Prosody; gatehouse listens for clients nevertheless`)
 	}
@@ -158,6 +161,7 @@ func (l *loader) hosts(c *Config) {
 		}
 		c.Hosts = append(c.Hosts, l.readHost(s, h))
 	}
+	l.checkUpstreams(c)
 	switch {
 	case len(c.Hosts) > 0 || len(l.problems) > failed:
 	case declared == 0:
