@@ -61,6 +61,10 @@ type Host struct {
 	Users     Users
 	Passwords Passwords
 
+	// Upstream takes the client's stream over after the login; where it is nil
+	// the server serves a minimal session itself.
+	Upstream Upstream
+
 	// TLS is the configuration for this host's certificate.
 	TLS *tls.Config
 

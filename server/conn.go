@@ -37,6 +37,8 @@ type conn struct {
 	raw    net.Conn  // the TCP connection
 	rw     net.Conn  // raw, or TLS on top of it
 	tls    *tls.Conn // nil while there is no TLS
+	wire   *wire     // below it
+	up     net.Conn  // the leg to the server behind, once the user is let in
 	direct bool
 	in     *xmlstream.Reader
 
@@ -83,7 +85,14 @@ func (c *conn) run(ctx context.Context) {
 	c.readUntil(c.deadline)
 	_ = c.raw.SetWriteDeadline(c.deadline.Add(lastWords))
 	user, err := c.login(ctx)
-	if err == nil {
+	if c.up != nil {
+		defer c.up.Close()
+	}
+	switch {
+	case err != nil:
+	case c.up != nil:
+		err = c.relay()
+	default:
 		err = c.session(user)
 	}
 	c.in.Close()
@@ -193,7 +202,7 @@ func (c *conn) write(b []byte) error {
 func (c *conn) close(err error) {
 	_ = c.rw.SetDeadline(time.Now().Add(lastWords))
 	if errors.Is(err, io.EOF) {
-		if c.opened {
+		if c.opened && c.state != StateRelay {
 			_ = c.write([]byte("</stream:stream>"))
 		}
 		_ = c.rw.Close()

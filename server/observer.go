@@ -44,12 +44,13 @@ type State int
 const (
 	StateHandshake State = iota // TLS
 	StateLogin                  // stream negotiation and SASL
-	StateSession                // logged in
+	StateSession                // logged in, and served here
+	StateRelay                  // logged in, and served by the server behind
 	states         int   = iota
 )
 
 // String returns one lower-case word.
-func (s State) String() string { return [states]string{"handshake", "login", "session"}[s] }
+func (s State) String() string { return [states]string{"handshake", "login", "session", "relay"}[s] }
 
 // Connections returns how many connections there are in each state.
 func (s *Server) Connections() map[State]int {

@@ -291,10 +291,10 @@ func TestConnections_areCountedByState(t *testing.T) {
 	if err := silent.Send("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"); err != nil {
 		t.Fatal(err)
 	}
-	want := map[server.State]int{server.StateHandshake: 1, server.StateLogin: 1, server.StateSession: 1}
+	want := map[server.State]int{server.StateHandshake: 1, server.StateLogin: 1, server.StateSession: 1, server.StateRelay: 0}
 	waitFor(t, func() bool { return maps.Equal(f.server.Connections(), want) })
 	f.reload(removeHost)
 	silent.Close()
-	want = map[server.State]int{server.StateHandshake: 0, server.StateLogin: 1, server.StateSession: 0}
+	want = map[server.State]int{server.StateHandshake: 0, server.StateLogin: 1, server.StateSession: 0, server.StateRelay: 0}
 	waitFor(t, func() bool { return maps.Equal(f.server.Connections(), want) })
 }

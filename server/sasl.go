@@ -67,6 +67,9 @@ func (c *conn) authenticate(ctx context.Context, e *xmlstream.Element) (string, 
 	if fail == nil {
 		a.user = cred.Username
 		fail = c.decide(ctx, a, cred)
+		if fail == nil && c.host.Upstream != nil {
+			fail = c.openUpstream(ctx, cred)
+		}
 		cred.Secret.Clear()
 	}
 	a.log(fail)

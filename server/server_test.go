@@ -183,7 +183,11 @@ func (f *fixture) login(user, password, resource string) *xmpptest.Client {
 // sendPlain sends <auth/> without waiting for the answer.
 func sendPlain(c *xmpptest.Client, user, password string) error {
 	return c.Sendf("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>%s</auth>",
-		base64.StdEncoding.EncodeToString([]byte("\x00"+user+"\x00"+password)))
+		plainText(user, password))
+}
+
+func plainText(user, password string) string {
+	return base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + password))
 }
 
 func must[T any](v T, err error) func(*testing.T) T {

@@ -42,7 +42,8 @@ func (c *conn) refuseTLS(why string) error {
 
 // handshake puts TLS on the connection, within the login's deadline.
 func (c *conn) handshake(config *tls.Config) error {
-	tc := tls.Server(c.raw, config)
+	c.wire = newWire(c.raw)
+	tc := tls.Server(c.wire, config)
 	c.opened = false
 	c.enter(StateHandshake)
 	began := time.Now()

@@ -1,6 +1,7 @@
 package xmlstream
 
 import (
+	"bytes"
 	"io"
 	"strings"
 	"unicode/utf8"
@@ -63,6 +64,14 @@ func (r *Reader) SetLimits(l Limits, idle bool) { r.limits, r.idle = l, idle }
 
 // Buffered returns how many bytes are held that no call has returned yet.
 func (r *Reader) Buffered() int { return len(r.buf) - r.start }
+
+// Rest returns the bytes that are held, and gives them up: whoever goes on with
+// the source has to begin with them. The Reader must not be read any more.
+func (r *Reader) Rest() []byte {
+	rest := bytes.Clone(r.buf[r.start:])
+	r.release()
+	return rest
+}
 
 // SkipSpace drops white space that is held. It reads nothing.
 func (r *Reader) SkipSpace() {

@@ -347,3 +347,20 @@ func TestReader_skipSpaceDropsNothingElse(t *testing.T) {
 		t.Errorf("%d bytes are left, want those of <c/>", got)
 	}
 }
+
+// Whoever takes a stream over gets every byte that was read ahead.
+func TestReader_rest(t *testing.T) {
+	r := NewReader(strings.NewReader("<stream:stream xmlns:stream='s' xmlns='c'><a/> <b>half"), Limits{999, 999, 0, 9, 9, 9})
+	if _, err := r.Header(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Next(); err != nil {
+		t.Fatal(err)
+	}
+	if rest := string(r.Rest()); rest != " <b>half" {
+		t.Errorf("got %q", rest)
+	}
+	if rest := r.Rest(); len(rest) != 0 {
+		t.Errorf("twice: %q", rest)
+	}
+}
