@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
+	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -139,5 +140,20 @@ func TestLogin_againstFloor(t *testing.T) {
 	lat, _, _ := loginMany(tg, 40, 4, 0, r, nil)
 	if len(lat) != 40 || len(r.Errors) != 0 {
 		t.Fatal(len(lat), r.Errors)
+	}
+}
+
+func TestGroup_cpuSecondsIsFinerThanTicks(t *testing.T) {
+	g := group{"self", []int{os.Getpid()}}
+	before, self := g.cpuSeconds(), selfCPU()
+	for selfCPU()-self < 0.004 {
+		_ = totp([]byte("key"), time.Now())
+	}
+	if used := g.cpuSeconds() - before; used < 0.004 || used > 1 {
+		t.Errorf("%v s were used, at least 0.004 were", used)
+	}
+	st, ok := readStat(os.Getpid())
+	if !ok || math.Abs(st.cpuSeconds(os.Getpid())-st.cpu) > 0.1 {
+		t.Errorf("%v s by the clock, %v by the ticks", st.cpuSeconds(os.Getpid()), st.cpu)
 	}
 }
