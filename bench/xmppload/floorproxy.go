@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"flag"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -12,7 +13,7 @@ import (
 // cmdFloorProxy is a bare Go TLS terminator: accept, handshake, copy bytes.
 func cmdFloorProxy(args []string) error {
 	fs := flag.NewFlagSet("floor-proxy", flag.ExitOnError)
-	addr := fs.String("addr", "127.0.0.1:15391", "listen address (direct TLS)")
+	addr := fs.String("addr", "127.0.0.1:15391", "listen address (direct TLS); the one in use is printed as \"listening ADDRESS\"")
 	up := fs.String("upstream", "127.0.0.1:15301", "plain TCP server behind it")
 	cert := fs.String("cert", "ecdsa.crt", "certificate")
 	key := fs.String("key", "ecdsa.key", "key")
@@ -27,6 +28,7 @@ func cmdFloorProxy(args []string) error {
 	if err != nil {
 		return err
 	}
+	fmt.Println("listening", ln.Addr())
 	for {
 		conn, err := ln.Accept()
 		if err != nil {
