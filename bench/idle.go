@@ -16,9 +16,11 @@ func idleSessions(ctx context.Context, r *rig) ([]row, error) {
 	for i := range rounds {
 		r.log.Printf("(c) idle sessions: round %d of %d", i+1, rounds)
 		err := r.round(i,
-			func() error { return r.idle(ctx, &floor, func() (*process, error) { return r.floor(ctx) }) },
 			func() error {
-				return r.idle(ctx, &measured, func() (*process, error) { return r.gatehouse(ctx, "gatehouse", script{}) })
+				return r.idle(ctx, &floor, r.size.sessions, func() (*process, error) { return r.floor(ctx) })
+			},
+			func() error {
+				return r.idle(ctx, &measured, r.size.sessions, func() (*process, error) { return r.gatehouse(ctx, "gatehouse", script{}) })
 			})
 		if err != nil {
 			return nil, err
@@ -29,15 +31,16 @@ func idleSessions(ctx context.Context, r *rig) ([]row, error) {
 	return []row{w.atMost(measured, 26, "26 kB")}, nil
 }
 
-// idle measures one server once, in units of 1000 bytes.
-func (r *rig) idle(ctx context.Context, to *spread, start func() (*process, error)) (err error) {
+// idle measures one server with n sessions once, in units of 1000 bytes.
+func (r *rig) idle(ctx context.Context, to *spread, n int, start func() (*process, error), flags ...string) (err error) {
 	s, err := start()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	res, err := r.loadClean(ctx, s, "idle", "-n", strconv.Itoa(r.size.sessions), "-warm", strconv.Itoa(r.size.sessions/10),
-		"-hold", r.size.hold.String(), "-pause", r.size.settle.String())
+	args := append([]string{"-n", strconv.Itoa(n), "-warm", strconv.Itoa(n / 10),
+		"-hold", r.size.hold.String(), "-pause", r.size.settle.String()}, flags...)
+	res, err := r.loadClean(ctx, s, "idle", args...)
 	if err != nil {
 		return err
 	}

@@ -36,8 +36,9 @@ type script struct {
 }
 
 // gatehouse starts a gatehouse as its operator would: the config says no more
-// than it must, and the log is of the default level.
-func (r *rig) gatehouse(ctx context.Context, name string, s script) (*process, error) {
+// than it must, and the log is of the default level. More are further lines of
+// the host's options.
+func (r *rig) gatehouse(ctx context.Context, name string, s script, more ...string) (*process, error) {
 	r.made++
 	base := r.path(fmt.Sprint("gatehouse-", r.made))
 	var b bytes.Buffer
@@ -61,6 +62,9 @@ func (r *rig) gatehouse(ctx context.Context, name string, s script) (*process, e
 		option("external_auth_processes = %d", s.processes)
 	}
 	option("ssl = { certificate = %q, key = %q }", r.path("ecdsa.crt"), r.path("ecdsa.key"))
+	for _, m := range more {
+		option("%s", m)
+	}
 	if err := os.WriteFile(base+".cfg.lua", b.Bytes(), 0o600); err != nil {
 		return nil, err
 	}
