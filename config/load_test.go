@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -274,6 +275,9 @@ func FuzzLoad(f *testing.F) {
 	for _, seed := range []string{external, tokens, "c2s_ports = { 1, 'x' } log = { info = '*syslog', { levels = { min = 'debug' } } }\n" + external,
 		"ssl = { certificate = 1, key = {}, certificates = { 1, {} }, protocol = {} } interfaces = { '::1', 5 }\n" + tokens,
 		"gatehouse_admin = { '127.0.0.1:1', '[::1]:2', 'x:y' } gatehouse_log = { { to = 'file', filename = 'f', levels = { 'warn', max = 'error' } } }\n" + external,
+		"gatehouse_proxy_protocol_from = { '10.0.0.1', '::1' } gatehouse_auth_api_user = 'u' gatehouse_auth_api_password = 'p' gatehouse_extauth_socket = 'x.sock'\n" + external,
+		"gatehouse_upstream = { '127.0.0.1:1', '[::1]:2', 'unix:s', 'a.b:3' } gatehouse_upstream_tls = 'none' gatehouse_upstream_allow_unencrypted = true gatehouse_upstream_proxy_protocol = 2\n" + external,
+		"gatehouse_upstream = '10.0.0.1:1' gatehouse_upstream_auth = 'token' gatehouse_upstream_token_secret = 's' gatehouse_upstream_otp_seed = 'MFRGG'\n" + external,
 		"external_auth_command = \"'a b' \\\"c\\\" | d\"\n" + external} {
 		f.Add(seed)
 	}
@@ -322,14 +326,35 @@ func FuzzLoad(f *testing.F) {
 				h.External != nil && (h.External.Timeout <= 0 || h.External.Processes < 1 || h.External.Queue < 1) {
 				t.Errorf("host %+v", h)
 			}
-			if h.Token == nil {
-				continue
+			if u := h.Upstream; u != nil && !sound(u) {
+				t.Errorf("upstream %+v", u)
 			}
-			for _, key := range append(append([][]byte{}, h.Token.Secrets...), h.Token.Seeds...) {
-				if len(key) == 0 {
-					t.Error("an empty key")
+			for _, token := range []*Token{h.Token, upstreamToken(h)} {
+				if token == nil {
+					continue
+				}
+				for _, key := range append(append([][]byte{}, token.Secrets...), token.Seeds...) {
+					if len(key) == 0 {
+						t.Error("an empty key")
+					}
 				}
 			}
 		}
 	})
+}
+
+// sound says whether an upstream has all that its kind needs, and nothing goes over a network in the clear unasked.
+func sound(u *Upstream) bool {
+	remote := slices.ContainsFunc(u.Addresses, func(a UpstreamAddr) bool { return !a.local() })
+	return len(u.Addresses) > 0 && u.Timeout > 0 && u.ProxyProtocol >= 0 && u.ProxyProtocol <= 2 &&
+		(u.TLS != UpstreamTLSNone || !remote || u.AllowUnencrypted) &&
+		(u.Auth == UpstreamAuthToken) == (u.Token != nil) && (u.Auth == UpstreamAuthExternal) == (u.CA != nil) &&
+		(u.Auth != UpstreamAuthExternal || u.TLS != UpstreamTLSNone)
+}
+
+func upstreamToken(h *Host) *Token {
+	if h.Upstream == nil {
+		return nil
+	}
+	return h.Upstream.Token
 }
