@@ -135,7 +135,10 @@ var periods = map[string]time.Duration{
 // period is a number of seconds, or a string such as "2 minutes".
 func (s section) period(name string, otherwise time.Duration) time.Duration {
 	v, ok := s.scalar(name, "a number of seconds")
-	if ok && v.Kind == luaconf.String {
+	if !ok {
+		return otherwise
+	}
+	if v.Kind == luaconf.String {
 		text := strings.ToLower(strings.TrimSpace(v.Str))
 		digits := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyz ")
 		unit := strings.TrimSpace(text[len(digits):])

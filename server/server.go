@@ -110,7 +110,9 @@ func (s *Server) Serve(ln net.Listener, direct func() bool) error {
 // closed.
 func (s *Server) start(nc net.Conn, direct bool) {
 	c := newConn(s, s.config.Load(), nc, direct)
-	if tc, ok := nc.(*net.TCPConn); ok {
+	if tc, ok := nc.(interface {
+		SetKeepAliveConfig(net.KeepAliveConfig) error
+	}); ok {
 		_ = tc.SetKeepAliveConfig(net.KeepAliveConfig{Enable: c.config.TCPKeepalives})
 	}
 	s.mu.Lock()

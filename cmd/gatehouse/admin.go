@@ -16,20 +16,21 @@ import (
 
 	"gatehouse.im/gatehouse/config"
 	"gatehouse.im/gatehouse/internal/admin"
+	"gatehouse.im/gatehouse/internal/authapi"
 )
 
 // controlSocket is the name of the socket in the data directory by which the
 // program's other commands talk to the daemon.
 const controlSocket = "gatehouse.sock"
 
-// adminPorts are the daemon's HTTP listeners: the control socket, and what
-// gatehouse_admin names. They belong to the goroutine that starts and reloads
-// the daemon.
+// adminPorts are the daemon's HTTP listeners: the control socket, what
+// gatehouse_admin names, and gatehouse_extauth_socket. They belong to the
+// goroutine that starts and reloads the daemon.
 type adminPorts struct {
-	logger  *slog.Logger
-	handler map[admin.Access]http.Handler
-	control config.AdminAddr
-	serving sync.WaitGroup
+	logger   *slog.Logger
+	control  config.AdminAddr
+	handlers map[adminKind]http.Handler
+	serving  sync.WaitGroup
 
 	mu   sync.Mutex // guards open
 	open map[config.AdminAddr]*adminPort
@@ -37,20 +38,30 @@ type adminPorts struct {
 
 type adminPort struct {
 	net.Listener
+	kind   adminKind
 	server *http.Server
 }
 
+// adminKind is what a listener is for.
+type adminKind int
+
+const (
+	forControl adminKind = iota // by the program's own commands
+	forPeople                   // the status page, metrics; and /auth/, for those who have the credentials
+	forExtauth                  // questions of the servers behind
+)
+
 func newAdminPorts(d *daemon, dataDir string) *adminPorts {
-	a := &adminPorts{
+	return &adminPorts{
 		logger:  d.logger,
-		handler: make(map[admin.Access]http.Handler),
 		control: config.AdminAddr{Network: "unix", Addr: filepath.Join(dataDir, controlSocket)},
-		open:    make(map[config.AdminAddr]*adminPort),
+		handlers: map[adminKind]http.Handler{
+			forControl: admin.Handler(d.metrics, status{d}, admin.Control),
+			forPeople:  withAuthAPI(d, admin.Handler(d.metrics, status{d}, admin.ReadOnly)),
+			forExtauth: authapi.Handler(asked{d}, authapi.Trusted(), d.logger),
+		},
+		open: make(map[config.AdminAddr]*adminPort),
 	}
-	for _, access := range []admin.Access{admin.ReadOnly, admin.Control} {
-		a.handler[access] = admin.Handler(d.metrics, status{d}, access)
-	}
-	return a
 }
 
 // An adminChange is what a reload makes of the listeners: all that are wanted
@@ -63,32 +74,38 @@ type adminChange struct {
 
 // prepare opens the listeners that are wanted and not open yet: all, or none.
 // Only without the control socket the daemon can go on.
-func (a *adminPorts) prepare(ctx context.Context, wanted []config.AdminAddr, inherited inheritedSockets) (*adminChange, error) {
+func (a *adminPorts) prepare(ctx context.Context, cfg *config.Config, inherited inheritedSockets) (*adminChange, error) {
 	c := &adminChange{ports: a, next: make(map[config.AdminAddr]*adminPort)}
-	if err := c.add(ctx, a.control, inherited); err != nil {
+	if err := c.add(ctx, a.control, forControl, inherited); err != nil {
 		a.logger.Warn("no control socket; gatehouse reload does not work, SIGHUP does", "cause", err)
 	}
-	for _, w := range wanted {
-		w.Pos = config.Pos{} // the same address on another line is the same
-		if err := c.add(ctx, w, inherited); err != nil {
+	for _, w := range cfg.Admin {
+		if err := c.add(ctx, w, forPeople, inherited); err != nil {
 			c.discard()
 			return nil, exit(exitUnavailable, "gatehouse_admin: %w", err)
+		}
+	}
+	if w := cfg.ExtauthSocket; w != nil {
+		if err := c.add(ctx, *w, forExtauth, inherited); err != nil {
+			c.discard()
+			return nil, exit(exitUnavailable, "gatehouse_extauth_socket: %w", err)
 		}
 	}
 	return c, nil
 }
 
-func (c *adminChange) add(ctx context.Context, at config.AdminAddr, inherited inheritedSockets) error {
+func (c *adminChange) add(ctx context.Context, at config.AdminAddr, kind adminKind, inherited inheritedSockets) error {
+	at.Pos = config.Pos{} // the same address on another line is the same
 	if c.next[at] != nil {
 		return nil
 	}
-	if open := c.ports.list()[at]; open != nil && open.reachable() {
+	if open := c.ports.list()[at]; open != nil && open.kind == kind && open.reachable() {
 		c.next[at] = open
 		return nil
 	}
-	access, mode := admin.ReadOnly, os.FileMode(0o660)
-	if at == c.ports.control {
-		access, mode = admin.Control, 0o600
+	mode := os.FileMode(0o660)
+	if kind == forControl {
+		mode = 0o600
 	}
 	ln, ok := inherited.take(at.Network, at.Addr)
 	if !ok {
@@ -102,7 +119,11 @@ func (c *adminChange) add(ctx context.Context, at config.AdminAddr, inherited in
 			return err
 		}
 	}
-	opened := &adminPort{ln, admin.NewServer(c.ports.handler[access], c.ports.logger)}
+	serve := authapi.NewServer
+	if kind == forControl {
+		serve = admin.NewServer
+	}
+	opened := &adminPort{ln, kind, serve(c.ports.handlers[kind], c.ports.logger)}
 	c.next[at] = opened
 	c.opened = append(c.opened, opened)
 	return nil

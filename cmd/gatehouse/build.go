@@ -16,6 +16,7 @@ import (
 	"gatehouse.im/gatehouse/config"
 	"gatehouse.im/gatehouse/extauth"
 	"gatehouse.im/gatehouse/internal/admin"
+	"gatehouse.im/gatehouse/internal/ticket"
 	"gatehouse.im/gatehouse/internal/token"
 	"gatehouse.im/gatehouse/server"
 )
@@ -33,6 +34,7 @@ type parts struct {
 	fallback *tls.Config
 	pools    map[string]*extauth.Pool // by host
 	memory   *memory                  // of used tokens
+	behind   []behind                 // what opens the legs to the servers behind
 
 	// What must be done before the parts are in use, or undone.
 	started []*extauth.Pool
@@ -50,6 +52,7 @@ type builder struct {
 	logger  *slog.Logger
 	metrics *admin.Metrics
 	memory  *memory
+	tickets *ticket.Tickets
 }
 
 // build makes everything that can fail before the first client comes, or before
@@ -157,11 +160,19 @@ func (b *builder) buildHost(p *parts, h *config.Host) (*server.Host, error) {
 	if pool := p.pools[h.Name]; pool != nil {
 		s = &script{pool, b.metrics}
 	}
+	if h.Upstream != nil {
+		up := newBehind(h, b.tickets, b.logger)
+		p.behind = append(p.behind, up)
+		host.Upstream = up
+	}
 	host.Users = everybody{}
 	if h.ScriptPasswords {
 		host.Users, host.Passwords = s, s
 		if h.OfferPlain {
 			host.Password = s
+			if h.Upstream != nil {
+				host.Password = noTicket{s}
+			}
 		}
 	}
 	if h.Token == nil {
@@ -214,11 +225,17 @@ func (p *parts) discard(ctx context.Context) {
 	for _, pool := range p.started {
 		_ = pool.Close(ctx) // nobody was asked yet
 	}
+	for _, up := range p.behind {
+		up.Close()
+	}
 }
 
-// retire ends the pools that next does not have any more. Queries in flight are
-// waited for until ctx ends.
+// retire ends the pools that next does not have any more, and the probing of
+// servers behind. Queries in flight are waited for until ctx ends.
 func (p *parts) retire(ctx context.Context, next *parts) error {
+	for _, up := range p.behind {
+		up.Close()
+	}
 	var (
 		wg   sync.WaitGroup
 		mu   sync.Mutex // guards errs

@@ -13,6 +13,7 @@ import (
 	"gatehouse.im/gatehouse/config"
 	"gatehouse.im/gatehouse/internal/admin"
 	"gatehouse.im/gatehouse/internal/logging"
+	"gatehouse.im/gatehouse/internal/ticket"
 	"gatehouse.im/gatehouse/server"
 )
 
@@ -96,6 +97,7 @@ func startDaemon(ctx context.Context, configPath string, opts daemonOptions) (_ 
 		logger:  d.logger,
 		metrics: d.metrics,
 		memory:  &memory{dir: cfg.DataDir, logger: d.logger},
+		tickets: ticket.New(),
 	}
 	built, err := d.builder.build(ctx, cfg, nil)
 	if err != nil {
@@ -107,10 +109,11 @@ func startDaemon(ctx context.Context, configPath string, opts daemonOptions) (_ 
 	opened, err := d.ports.prepare(ctx, d.listeners(cfg), d.sockets)
 	if err == nil {
 		var consoles *adminChange
-		if consoles, err = d.admin.prepare(ctx, cfg.Admin, d.sockets); err == nil {
+		if consoles, err = d.admin.prepare(ctx, cfg, d.sockets); err == nil {
 			built.apply()
 			d.parts.Store(built)
 			d.reloaded.Store(&configState{loadedAt: d.started, changed: "start"})
+			d.ports.proxies.Store(&cfg.ProxyProtocolFrom)
 			opened.apply()
 			consoles.apply()
 		} else {

@@ -37,6 +37,28 @@ func (s script) SetPass(ctx context.Context, user, host, password string) (bool,
 	return ok, s.account(ctx, host, info, err)
 }
 
+// Register makes an account.
+func (s script) Register(ctx context.Context, user, host, password string) (bool, error) {
+	ctx, info := withInfo(ctx)
+	ok, err := s.pool.TryRegister(ctx, user, host, password)
+	return ok, s.account(ctx, host, info, err)
+}
+
+// RemoveUser removes an account; if password is not empty, only with that.
+func (s script) RemoveUser(ctx context.Context, user, host, password string) (bool, error) {
+	ctx, info := withInfo(ctx)
+	var (
+		ok  bool
+		err error
+	)
+	if password == "" {
+		ok, err = s.pool.RemoveUser(ctx, user, host)
+	} else {
+		ok, err = s.pool.RemoveUser3(ctx, user, host, password)
+	}
+	return ok, s.account(ctx, host, info, err)
+}
+
 func withInfo(ctx context.Context) (context.Context, *extauth.Info) {
 	info := new(extauth.Info)
 	return extauth.WithInfo(ctx, info), info

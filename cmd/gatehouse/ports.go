@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -23,8 +24,9 @@ import (
 type ports struct {
 	server  *server.Server
 	logger  *slog.Logger
-	serving sync.WaitGroup // one for each port
-	leaving sync.WaitGroup // one for each that makes room for another
+	serving sync.WaitGroup                 // one for each port
+	leaving sync.WaitGroup                 // one for each that makes room for another
+	proxies atomic.Pointer[[]netip.Prefix] // whose PROXY headers are believed
 
 	mu   sync.Mutex // guards open
 	open []*port    // in the order of the config
@@ -33,6 +35,7 @@ type ports struct {
 // A port is one listener that serves clients.
 type port struct {
 	net.Listener
+	ports   *ports
 	key     portKey
 	direct  atomic.Bool // TLS begins with the first byte
 	removed atomic.Bool // closed because the config does not name it any more
@@ -111,7 +114,7 @@ func (p *ports) prepare(ctx context.Context, wanted []config.Listener, inherited
 			if ln == nil {
 				continue // a socket of systemd's serves both families
 			}
-			next = &port{Listener: ln, key: keys[i]}
+			next = &port{Listener: ln, ports: p, key: keys[i]}
 			next.direct.Store(w.DirectTLS)
 			c.opened = append(c.opened, next)
 		}

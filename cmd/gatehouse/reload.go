@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"reflect"
 	"strings"
@@ -123,13 +124,17 @@ func (d *daemon) reload(ctx context.Context, cause string) (outcome, error) {
 	o, err := d.replace(ctx)
 	o.took = time.Since(began)
 	state := *d.reloaded.Load()
+	// The log is written last: whoever waits for its line finds the rest done.
+	level, text, attrs := slog.LevelInfo, "", []any{"by", cause, "took", o.took}
+	shown := err
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return o, err // it is the end of the daemon that is in the way
 	case err != nil && cause == byRetry && err.Error() == state.broken.Error():
 		return o, err // as it is known
 	case err != nil:
-		d.logger.Error("reload refused; the config in use stays", "by", cause, "took", o.took, "cause", err)
+		level, text, attrs = slog.LevelError, "reload refused; the config in use stays", append(attrs, "cause", err)
+		shown = errors.New(public(err.Error()))
 		if state.broken == nil {
 			state.brokenAt = began
 		}
@@ -137,30 +142,26 @@ func (d *daemon) reload(ctx context.Context, cause string) (outcome, error) {
 	case len(o.changed)+len(o.needsRestart) == 0:
 		switch {
 		case state.broken != nil:
-			d.logger.Info("reload: the file is good again, and nothing changed", "by", cause, "took", o.took)
+			text = "reload: the file is good again, and nothing changed"
 		case cause == byFile:
-			d.logger.Debug("reload: nothing changed", "by", cause, "took", o.took)
+			level, text = slog.LevelDebug, "reload: nothing changed"
 		default:
-			d.logger.Info("reload: nothing changed", "by", cause, "took", o.took)
+			text = "reload: nothing changed"
 		}
 		if ago := began.Sub(state.changedAt); ago < time.Minute {
 			o.before = fmt.Sprintf("the reload %s ago: %s", ago.Round(100*time.Millisecond), state.changed)
 		}
 		state.loadedAt, state.broken = began, nil
 	default:
-		attrs := []any{"by", cause, "took", o.took, "changed", strings.Join(o.changed, "; ")}
+		text, attrs = "reloaded", append(attrs, "changed", strings.Join(o.changed, "; "))
 		if len(o.needsRestart) > 0 {
 			attrs = append(attrs, "needs_restart", strings.Join(o.needsRestart, ", "))
 		}
-		d.logger.Info("reloaded", attrs...)
 		state = configState{loadedAt: began, changed: strings.Join(o.changed, "; "), changedAt: time.Now()}
 	}
 	d.reloaded.Store(&state)
-	shown := err
-	if err != nil {
-		shown = errors.New(public(err.Error()))
-	}
 	d.metrics.Reload(o.took, shown, strings.Join(o.changed, "; "), began)
+	d.logger.Log(ctx, level, text, attrs...)
 	return o, err
 }
 
@@ -185,7 +186,7 @@ func (d *daemon) replace(ctx context.Context) (o outcome, err error) {
 		next.discard(ctx)
 		return o, err
 	}
-	consoles, err := d.admin.prepare(ctx, cfg.Admin, d.sockets)
+	consoles, err := d.admin.prepare(ctx, cfg, d.sockets)
 	if err != nil {
 		opened.discard()
 		next.discard(ctx)
@@ -196,6 +197,7 @@ func (d *daemon) replace(ctx context.Context) (o outcome, err error) {
 	next.apply()
 	d.parts.Store(next)
 	d.server.SetConfig(next.server)
+	d.ports.proxies.Store(&cfg.ProxyProtocolFrom)
 	opened.apply()
 	consoles.apply()
 	if !reflect.DeepEqual(cfg.Log, old.config.Log) || cfg.LogFormat != old.config.LogFormat {

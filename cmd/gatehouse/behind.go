@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"gatehouse.im/gatehouse/config"
+	"gatehouse.im/gatehouse/internal/ticket"
+	"gatehouse.im/gatehouse/internal/token"
+	"gatehouse.im/gatehouse/internal/upstream"
+	"gatehouse.im/gatehouse/server"
+)
+
+// behind hands the clients of a host to the server behind it.
+type behind struct{ *upstream.Upstream }
+
+// Open implements server.Upstream.
+func (b behind) Open(ctx context.Context, l server.UpstreamLogin) (net.Conn, error) {
+	conn, err := b.Upstream.Open(ctx, l.User, l.Host, l.Password, l.Client, l.Local)
+	if errors.Is(err, upstream.ErrName) {
+		return nil, fmt.Errorf("%w: %w", server.ErrRefused, err)
+	}
+	return conn, err
+}
+
+// newBehind makes what opens the legs of a host.
+func newBehind(h *config.Host, tickets *ticket.Tickets, logger *slog.Logger) behind {
+	u := h.Upstream
+	c := upstream.Config{
+		Mode:             upstream.Mode(u.TLS),
+		TLS:              &tls.Config{RootCAs: u.Trust, ServerName: u.TLSName, MinVersion: tls.VersionTLS12},
+		AllowUnencrypted: u.AllowUnencrypted,
+		Timeout:          u.Timeout,
+		ProxyProtocol:    u.ProxyProtocol,
+		Credentials:      credentials(h, tickets),
+		Logger:           logger,
+	}
+	for _, a := range u.Addresses {
+		c.Addresses = append(c.Addresses, upstream.Address{Network: a.Network, Addr: a.Addr})
+	}
+	return behind{upstream.New(c)}
+}
+
+// errNoPassword says that the server behind wants the client's own password, and
+// the client has shown something else.
+var errNoPassword = errors.New("the server behind checks passwords (gatehouse_upstream_auth), and the client has logged in without one")
+
+// credentials returns what tells the server behind who the user is
+// (gatehouse_upstream_auth).
+func credentials(h *config.Host, tickets *ticket.Tickets) func(ctx context.Context, user, host, password string) (upstream.Credential, error) {
+	switch u := h.Upstream; u.Auth {
+	case config.UpstreamAuthToken:
+		key := token.Combine(u.Token.Secrets, u.Token.Seeds)[0] // the newest
+		return func(_ context.Context, user, host, _ string) (upstream.Credential, error) {
+			minted, err := token.Mint(key, user+"@"+host, time.Now(), token.NewNonce())
+			return upstream.Credential{Mechanism: upstream.XToken, Secret: minted}, err
+		}
+	case config.UpstreamAuthExternal:
+		return func(_ context.Context, user, host, _ string) (upstream.Credential, error) {
+			cert, err := userCertificate(&u.CA.TLS, user+"@"+host, time.Now())
+			return upstream.Credential{Mechanism: upstream.External, Certificate: cert}, err
+		}
+	case config.UpstreamAuthPassword:
+		return func(_ context.Context, _, _, password string) (upstream.Credential, error) {
+			if password == "" {
+				return upstream.Credential{}, errNoPassword
+			}
+			return upstream.Credential{Mechanism: upstream.Plain, Secret: password}, nil
+		}
+	}
+	return func(_ context.Context, user, host, _ string) (upstream.Credential, error) {
+		issued, err := tickets.Issue(user, host)
+		return upstream.Credential{Mechanism: upstream.Plain, Secret: issued}, err
+	}
+}
+
+// noTicket refuses a password that has the shape of a ticket without showing it
+// to anybody: those are for the servers behind, who ask elsewhere.
+type noTicket struct{ server.Authenticator }
+
+// Authenticate implements server.Authenticator.
+func (n noTicket) Authenticate(ctx context.Context, user, host, password string) (bool, error) {
+	if ticket.LooksLike(password) {
+		return false, nil
+	}
+	return n.Authenticator.Authenticate(ctx, user, host, password)
+}
