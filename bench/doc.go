@@ -15,6 +15,8 @@
 //	login.go   (a) CPU of a login       (e) wrong answers
 //	slow.go    (b) a slow script        query.go, bare.go  (b) queries
 //	idle.go    (c) an idle session      token.go           (d) tokens
+//	relay.go, relay_messages.go  (f) the relay, beside HAProxy and a bare proxy
+//	relay_servers.go             these, and a Prosody behind each
 //
 // The exit code is 0 also where a target is missed, for that depends on the
 // machine, and 1 where a wrong answer was given or a step failed.

@@ -31,6 +31,9 @@ type size struct {
 	hold     time.Duration // how long sessions are idle before they are measured
 	settle   time.Duration // before and after memory is read
 	tokens   int
+	messages int // a round, on each path, of the smaller size; half as many of the larger
+	trips    int // a round, on each path and of each size: messages there and back
+	relayed  int // sessions, logins and clients of a storm with Prosody behind
 }
 
 var (
@@ -38,11 +41,13 @@ var (
 		rounds: 5, warm: 200, logins: 2000, mixed: 2000, blocks: 1000,
 		quiet: 5 * time.Second, slow: 10 * time.Second,
 		sessions: 5000, hold: 10 * time.Second, settle: 2 * time.Second, tokens: 200_000,
+		messages: 10_000, trips: 1000, relayed: 2000,
 	}
 	short = size{
 		rounds: 1, warm: 20, logins: 200, mixed: 200, blocks: 100,
 		quiet: time.Second, slow: 2 * time.Second,
 		sessions: 300, hold: 500 * time.Millisecond, settle: 300 * time.Millisecond, tokens: 20_000,
+		messages: 400, trips: 50, relayed: 100,
 	}
 )
 
@@ -57,6 +62,10 @@ var parts = []struct {
 	{"c", idleSessions},
 	{"d", tokenRate},
 	{"e", wrongAnswers},
+	{"f", relayedMessages},
+	{"f", relayedSessions},
+	{"f", relayedLogins},
+	{"f", relayedStorm},
 }
 
 func main() {
@@ -80,7 +89,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	flags.SetOutput(progress)
 	isShort := flags.Bool("short", false, "do little of everything: shows that it works, and no more")
 	rounds := flags.Int("rounds", 0, "rounds of each measurement (5, or 1 with -short)")
-	only := flags.String("only", "", "run these parts only, as in a,c: a login, b queries, c idle sessions, d tokens, e wrong answers")
+	only := flags.String("only", "", "run these parts only, as in a,c: a login, b queries, c idle sessions, d tokens, e wrong answers, f the relay")
 	asJSON := flags.Bool("json", false, "print the rows as JSON")
 	if err := flags.Parse(args); err != nil {
 		return err

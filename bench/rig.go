@@ -21,10 +21,11 @@ const domain = "bench.test"
 
 // A rig is what all parts share.
 type rig struct {
-	size size
-	log  *log.Logger
-	dir  string
-	made int // servers so far
+	size   size
+	log    *log.Logger
+	dir    string
+	source string // the directory of this module
+	made   int    // servers so far
 }
 
 // setUp builds the programs and makes a certificate for both sides.
@@ -39,6 +40,13 @@ func (r *rig) setUp(ctx context.Context) (err error) {
 		r.tearDown()
 		return fmt.Errorf("building: %w\n%s", err, out)
 	}
+	list := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", module)
+	source, err := list.Output()
+	if err != nil {
+		r.tearDown()
+		return fmt.Errorf("finding the module: %w", err)
+	}
+	r.source = string(bytes.TrimSpace(source))
 	gencert := exec.CommandContext(ctx, r.path("xmppload"), "gencert", "-dir", r.dir, "-domain", domain)
 	if out, err := gencert.CombinedOutput(); err != nil {
 		r.tearDown()
