@@ -14,6 +14,9 @@ func isStable(user string) bool {
 	if isPlain(user) {
 		return true
 	}
+	if user == "" {
+		return false
+	}
 	node, err := saslmech.Nodeprep(user)
 	if err != nil || node != user {
 		return false
