@@ -2,7 +2,7 @@
 # Installs the Debian packages that the test suite needs and this machine lacks. With everything in place it is silent
 # and needs no rights. Without root it says in one line what to run.
 #
-# Usage: scripts/test-deps.sh [--list]
+# Usage: scripts/test-deps.sh [--list | PACKAGE...]    with names: those packages as well
 set -eu
 
 # One package a line, and who needs it.
@@ -15,6 +15,7 @@ python3-nbxmpp     another one, the library of Gajim
 go-sendxmpp        another one, on mellium
 openssl            certificates and TLS as others do them
 lua5.4             the reference for config files
+lua-check          luacheck, for the Prosody module
 fail2ban           the filter of contrib/fail2ban
 python3-systemd    fail2ban, where it reads the journal
 systemd            journalctl, for the queries of docs/log.md
@@ -43,7 +44,7 @@ if [ "${1-}" = --list ]; then
 fi
 
 missing=
-for name in $names; do
+for name in $names "$@"; do
 	status=$(dpkg-query --show --showformat='${db:Status-Status}' "$name" 2>/dev/null || true)
 	[ "$status" = installed ] || missing="$missing $name"
 done
