@@ -30,20 +30,25 @@ func (b behind) Open(ctx context.Context, l server.UpstreamLogin) (net.Conn, err
 
 // newBehind makes what opens the legs of a host.
 func newBehind(h *config.Host, tickets *ticket.Tickets, logger *slog.Logger) behind {
-	u := h.Upstream
+	c := upstreamConfig(h.Upstream)
+	c.Credentials = credentials(h, tickets)
+	c.Logger = logger
+	return behind{upstream.New(c)}
+}
+
+// upstreamConfig is the way to a server behind, without what proves who comes.
+func upstreamConfig(u *config.Upstream) upstream.Config {
 	c := upstream.Config{
 		Mode:             upstream.Mode(u.TLS),
 		TLS:              &tls.Config{RootCAs: u.Trust, ServerName: u.TLSName, MinVersion: tls.VersionTLS12},
 		AllowUnencrypted: u.AllowUnencrypted,
 		Timeout:          u.Timeout,
 		ProxyProtocol:    u.ProxyProtocol,
-		Credentials:      credentials(h, tickets),
-		Logger:           logger,
 	}
 	for _, a := range u.Addresses {
 		c.Addresses = append(c.Addresses, upstream.Address{Network: a.Network, Addr: a.Addr})
 	}
-	return behind{upstream.New(c)}
+	return c
 }
 
 // errNoPassword says that the server behind wants the client's own password, and

@@ -23,6 +23,12 @@ func (r *report) daemon(cfg *config.Config) {
 	if cfg.LogFormat != "" {
 		r.row("", "as %s", cfg.LogFormat)
 	}
+	for _, p := range cfg.ProxyProtocolFrom {
+		r.row("believes", "%s%s: where clients are, by the PROXY protocol", p, r.at(cfg.Pos("*", "gatehouse_proxy_protocol_from")))
+	}
+	if a := cfg.ExtauthSocket; a != nil {
+		r.row("extauth", "%s%s: for gatehouse extauth, of its owner and group", r.short(a.Addr), r.at(a.Pos))
+	}
 	for _, a := range cfg.Admin {
 		r.row("admin", "%s%s: metrics and a status page, for whoever reaches it on this machine", a.Addr, r.at(a.Pos))
 	}
@@ -59,6 +65,9 @@ func (r *report) host(cfg *config.Config, h *config.Host, s settings) {
 	}
 	if h.AllowRegistration {
 		r.row("registration", "the script tells clients which names are taken; no account is made")
+	}
+	if h.Upstream != nil {
+		r.behind(cfg, h)
 	}
 	r.certificates(cfg, h)
 }

@@ -43,6 +43,9 @@ type report struct {
 	who      identity // that serve runs as
 	findings []finding
 	scripts  []explained
+
+	tryUpstream bool // whether to go to the servers behind
+	unreachable int  // how many of their addresses did not do
 }
 
 func newReport(w io.Writer, now time.Time, who identity) *report {

@@ -17,10 +17,10 @@ const (
 	minSearched = 8
 )
 
-// checkFiles finds keys of tokens in files that everybody may read, and files
+// checkFiles finds secrets in files that everybody may read, and files
 // that serve may not.
 func (r *report) checkFiles(cfg *config.Config) {
-	keys := tokenKeys(cfg)
+	keys := secretsOf(cfg)
 	err := r.who.may(cfg.DataDir, mayRead|mayWrite|mayRun)
 	if err != nil && !r.who.self && !errors.Is(err, fs.ErrNotExist) {
 		r.add(warning, config.Problem{Pos: config.Pos{File: cfg.Path}, Option: "gatehouse_data_dir", Msg: err.Error()})
@@ -46,7 +46,7 @@ func (r *report) checkFiles(cfg *config.Config) {
 				continue
 			}
 			r.add(danger, config.Problem{Pos: config.Pos{File: path, Line: 1 + bytes.Count(text[:at], []byte("\n"))}, Option: key.option,
-				Msg: "everybody on this machine may read this file (" + mode(info) + "), and make tokens with the key in it; chmod 640 it, with the group of the server"})
+				Msg: "everybody on this machine may read this file (" + mode(info) + "), and " + key.use + " in it; chmod 640 it, with the group of the server"})
 			break // one finding a file is enough
 		}
 	}
@@ -54,24 +54,38 @@ func (r *report) checkFiles(cfg *config.Config) {
 
 func mode(info fs.FileInfo) string { return info.Mode().Perm().String()[1:] }
 
-// tokenKey is a value of token_secret or otp_seed as it stands in the file.
-type tokenKey struct {
-	option string
-	value  []byte
+// secret is the value of an option as it stands in the file, and what somebody
+// can do who knows it.
+type secret struct {
+	option, use string
+	value       []byte
 }
 
-func tokenKeys(cfg *config.Config) []tokenKey {
-	var keys []tokenKey
+const (
+	makeTokens   = "make tokens with the key"
+	tryPasswords = "try passwords with the one"
+)
+
+var secretOptions = []secret{
+	{option: "token_secret", use: makeTokens},
+	{option: "otp_seed", use: makeTokens},
+	{option: "gatehouse_upstream_token_secret", use: makeTokens},
+	{option: "gatehouse_upstream_otp_seed", use: makeTokens},
+	{option: "gatehouse_auth_api_password", use: tryPasswords},
+}
+
+func secretsOf(cfg *config.Config) []secret {
+	var keys []secret
 	raw := cfg.Dump(false)
 	for _, section := range served(cfg) {
-		for _, option := range []string{"token_secret", "otp_seed"} {
-			list, ok := raw[section][option].([]any)
+		for _, s := range secretOptions {
+			list, ok := raw[section][s.option].([]any)
 			if !ok {
-				list = []any{raw[section][option]}
+				list = []any{raw[section][s.option]}
 			}
 			for _, v := range list {
 				if text, ok := v.(string); ok && len(text) >= minSearched {
-					keys = append(keys, tokenKey{option, []byte(text)})
+					keys = append(keys, secret{s.option, s.use, []byte(text)})
 				}
 			}
 		}
