@@ -34,7 +34,7 @@ php-cli            another one
 prometheus         promtool, for the rules of docs/metrics.md; it is not started
 systemd            systemd-analyze rates the unit, systemd-socket-activate passes sockets
 prosody            the reference for config files, and the server behind; it is not started as a service
-prosody-modules    its mod_auth_ccert and mod_net_proxy, for internal/upstream
+prosody-modules    its mod_auth_ccert, for internal/upstream
 haproxy            what bench/ measures the relay beside; not started as a service
 '
 names=$(printf '%s' "$packages" | awk 'NF { print $1 }')
