@@ -111,8 +111,8 @@ func (c *conn) relay() error {
 
 // A source is read without a buffer being held while there is nothing to read.
 type source struct {
-	net.Conn
-	wire *wire // below a TLS connection, or the connection itself; nil if it cannot wait
+	io.Reader
+	lazy *lazyReader // nil if only a read can wait
 }
 
 // newSource reads nc, which is a TLS connection over w if w is not nil.
@@ -121,17 +121,16 @@ func newSource(nc net.Conn, w *wire) source {
 		w = newWire(nc)
 		nc = w
 	}
-	if w.raw == nil {
-		return source{Conn: nc}
+	if !w.beLazy() {
+		return source{Reader: nc}
 	}
-	w.lazy = true
-	return source{nc, w}
+	return source{nc, w.lazy}
 }
 
 // Buffers are held while something is being copied, but where the reader has to
 // have one to wait.
 const (
-	chunk      = 32 << 10
+	chunk      = 16 << 10 // a TLS record
 	smallChunk = 4 << 10
 )
 
@@ -140,8 +139,8 @@ var chunks = sync.Pool{New: func() any { return new([chunk]byte) }}
 // pump copies src to dst until src has ended, which is no error. The one error is
 // of reading, the other of writing.
 func pump(dst io.Writer, src source) (read, write error) {
-	if src.wire == nil {
-		return pumpBlocking(dst, src.Conn)
+	if src.lazy == nil {
+		return pumpBlocking(dst, src.Reader)
 	}
 	for {
 		buf := chunks.Get().(*[chunk]byte)
@@ -154,7 +153,7 @@ func pump(dst io.Writer, src source) (read, write error) {
 		case write != nil:
 			return nil, write
 		case err == errNothing:
-			if err := src.wire.wait(); err != nil {
+			if err := src.lazy.wait(); err != nil {
 				return err, nil
 			}
 		case err == io.EOF:

@@ -1,22 +1,19 @@
 package server
 
 import (
-	"errors"
 	"io"
 	"net"
 	"syscall"
 )
 
-// A wire is the TCP connection below TLS. While a client logs in it is that and
-// no more. In a relay it lets the reader of the TLS connection above wait without
-// a buffer: Read does not block then, and wait does.
+// A wire is a connection of the system's, below TLS or by itself. While a client
+// logs in it is that and no more. In a relay whoever reads it, or the TLS
+// connection above, waits without a buffer: Read does not block then, and wait
+// does.
 type wire struct {
 	net.Conn
-	raw syscall.RawConn // nil if the connection is none of the system's
-	// lazy is set by the goroutine that reads, once the login is over.
-	lazy bool
-	// drained: the last read took all that there was.
-	drained bool
+	raw  syscall.RawConn // nil if the connection is none of the system's
+	lazy *lazyReader     // nil while the client logs in
 }
 
 func newWire(nc net.Conn) *wire {
@@ -29,6 +26,41 @@ func newWire(nc net.Conn) *wire {
 	return w
 }
 
+// beLazy says whether it can be.
+func (w *wire) beLazy() bool {
+	if w.raw == nil {
+		return false
+	}
+	l := &lazyReader{raw: w.raw}
+	l.tryFunc, l.pollFunc = l.try, l.poll
+	w.lazy = l
+	return true
+}
+
+// Read implements net.Conn.
+func (w *wire) Read(p []byte) (int, error) {
+	if w.lazy == nil {
+		return w.Conn.Read(p)
+	}
+	return w.lazy.read(p)
+}
+
+// lazyReader is what a wire needs to read without blocking. It belongs to the
+// goroutine that reads.
+type lazyReader struct {
+	raw     syscall.RawConn
+	drained bool // the last read took all that there was
+
+	// Of the call that is going on; here, since what a function that is handed
+	// over refers to would be garbage with every message.
+	tryFunc, pollFunc func(fd uintptr) bool
+	p                 []byte
+	n                 int
+	err               error
+	polled            bool
+	one               [1]byte
+}
+
 // errNothing is what a lazy wire says instead of blocking. crypto/tls goes on
 // after an error that is temporary.
 var errNothing net.Error = nothing{}
@@ -39,55 +71,51 @@ func (nothing) Error() string   { return "nothing to read yet" }
 func (nothing) Timeout() bool   { return true }
 func (nothing) Temporary() bool { return true }
 
-// Read implements net.Conn.
-func (w *wire) Read(p []byte) (n int, err error) {
-	if !w.lazy {
-		return w.Conn.Read(p)
-	}
-	if w.drained {
+// read reads what is there: errNothing if that is nothing, io.EOF at the end.
+func (l *lazyReader) read(p []byte) (int, error) {
+	if l.drained {
 		return 0, errNothing
 	}
-	n, err = readNow(w.raw, p)
-	w.drained = n < len(p)
-	return n, err
-}
-
-// wait blocks until there is something to read, or the read deadline has passed.
-func (w *wire) wait() error {
-	asked := false
-	err := w.raw.Read(func(fd uintptr) bool {
-		if asked {
-			return true // woken
-		}
-		asked = true
-		// Something may have come since the last read.
-		var one [1]byte
-		n, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		return n > 0 || err != syscall.EAGAIN
-	})
-	w.drained = false
-	return err
-}
-
-// readNow reads what is there: errNothing if that is nothing, io.EOF at the end.
-func readNow(raw syscall.RawConn, p []byte) (n int, err error) {
-	failed := raw.Read(func(fd uintptr) bool {
-		for {
-			n, err = syscall.Read(int(fd), p)
-			if err != syscall.EINTR {
-				return true
-			}
-		}
-	})
+	l.p, l.n = p, 0
+	failed := l.raw.Read(l.tryFunc)
+	l.p = nil
+	l.drained = l.n < len(p)
 	switch {
 	case failed != nil:
 		return 0, failed
-	case errors.Is(err, syscall.EAGAIN):
+	case l.err == syscall.EAGAIN:
 		return 0, errNothing
-	case err != nil:
-		return 0, &net.OpError{Op: "read", Net: "tcp", Err: err}
-	case n == 0 && len(p) > 0:
+	case l.err != nil:
+		return 0, &net.OpError{Op: "read", Net: "tcp", Err: l.err}
+	case l.n == 0 && len(p) > 0:
 		return 0, io.EOF
 	}
-	return n, nil
+	return l.n, nil
+}
+
+func (l *lazyReader) try(fd uintptr) bool {
+	for {
+		l.n, l.err = syscall.Read(int(fd), l.p)
+		if l.err != syscall.EINTR {
+			l.n = max(l.n, 0)
+			return true
+		}
+	}
+}
+
+// wait blocks until there is something to read, or the read deadline has passed.
+func (l *lazyReader) wait() error {
+	l.polled, l.drained = false, false
+	return l.raw.Read(l.pollFunc)
+}
+
+func (l *lazyReader) poll(fd uintptr) bool {
+	if l.polled {
+		return true // woken
+	}
+	l.polled = true
+	// Something may have come since the last read, and nobody will wake us for
+	// that again.
+	n, _, err := syscall.Recvfrom(int(fd), l.one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	return n > 0 || err != syscall.EAGAIN
 }

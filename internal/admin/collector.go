@@ -19,7 +19,7 @@ var (
 	descQueue       = describe("pool_queue", "Questions that wait for a process of the host's script.", "host")
 	descRestarts    = describe("pool_restarts_total", "Processes of the host's script that ended or had to be killed.", "host")
 	descTimeouts    = describe("pool_timeouts_total", "Questions to the host's script whose deadline passed.", "host")
-	descConnections = describe("connections", "Connections of clients, by state: handshake (TLS), login, session.", "state")
+	descConnections = describe("connections", "Connections of clients, by state: handshake (TLS), login, session, relay (logged in, and with the server behind).", "state")
 	descEntries     = describe("replay_entries", "Used tokens that are remembered until they expire.")
 	descReplayUp    = describe("replay_up", "1 if the memory of used tokens works; 0 if it does not, and no token is accepted.")
 	descExpiry      = describe("certificate_expiry_timestamp_seconds", "When a host's certificate expires, in Unix time.", "host", "file")
@@ -60,7 +60,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		count(descRestarts, p.Restarts, host)
 		count(descTimeouts, p.Timeouts, host)
 	}
-	for _, state := range []string{"handshake", "login", "session"} {
+	for _, state := range []string{"handshake", "login", "session", "relay"} {
 		gauge(descConnections, float64(status.Connections[state]), state)
 	}
 	if r := status.Replay; r != nil {

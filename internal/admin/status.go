@@ -26,7 +26,7 @@ type Status struct {
 	Started      time.Time      `json:"started"`
 	Hosts        []Host         `json:"hosts"`
 	Certificates []Certificate  `json:"certificates"`
-	Connections  map[string]int `json:"connections"` // by state: "handshake", "login", "session"
+	Connections  map[string]int `json:"connections"` // by state: "handshake", "login", "session", "relay"
 	Replay       *Replay        `json:"replay"`      // nil if no host takes tokens
 	Config       Config         `json:"config"`
 	Listeners    []Listener     `json:"listeners"`
