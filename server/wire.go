@@ -59,6 +59,7 @@ type lazyReader struct {
 	err               error
 	polled            bool
 	one               [1]byte
+	fault             error // what poll has met: the system tells it once
 }
 
 // errNothing is what a lazy wire says instead of blocking. crypto/tls goes on
@@ -73,7 +74,10 @@ func (nothing) Temporary() bool { return true }
 
 // read reads what is there: errNothing if that is nothing, io.EOF at the end.
 func (l *lazyReader) read(p []byte) (int, error) {
-	if l.drained {
+	switch {
+	case l.fault != nil:
+		return 0, &net.OpError{Op: "read", Net: "tcp", Err: l.fault}
+	case l.drained:
 		return 0, errNothing
 	}
 	l.p, l.n = p, 0
@@ -116,6 +120,13 @@ func (l *lazyReader) poll(fd uintptr) bool {
 	l.polled = true
 	// Something may have come since the last read, and nobody will wake us for
 	// that again.
-	n, _, err := syscall.Recvfrom(int(fd), l.one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-	return n > 0 || err != syscall.EAGAIN
+	_, _, err := syscall.Recvfrom(int(fd), l.one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	switch err {
+	case syscall.EAGAIN:
+		return false
+	case nil, syscall.EINTR:
+	default:
+		l.fault = err
+	}
+	return true
 }
