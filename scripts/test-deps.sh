@@ -33,6 +33,7 @@ perl               an example script of docs/configure.md
 php-cli            another one
 prometheus         promtool, for the rules of docs/metrics.md; it is not started
 systemd            systemd-analyze rates the unit, systemd-socket-activate passes sockets
+ejabberd           a server behind; it is not started
 prosody            the reference for config files, and the server behind; it is not started as a service
 prosody-modules    its mod_auth_ccert, for internal/upstream
 haproxy            what bench/ measures the relay beside; not started as a service
