@@ -29,6 +29,11 @@ deb:
 docker:
 	@scripts/docker-test.sh
 
+# Tests the relay with Prosody and ejabberd, each in a container; needs Docker, or
+# root to install it.
+docker-test:
+	@integration/docker/run.sh -v
+
 # The manual pages, in bin/.
 man: build
 	bin/gatehouse man 8 >bin/gatehouse.8
@@ -50,4 +55,4 @@ cover: test-deps
 
 check: lint test
 
-.PHONY: build deb docker man test test-deps fuzz bench lint cover check
+.PHONY: build deb docker docker-test man test test-deps fuzz bench lint cover check

@@ -9,17 +9,14 @@ cd "$(dirname "$0")/.."
 
 work=$(mktemp -d)
 container=
-dockerd=
+. scripts/docker-base.sh
 cleanup() {
 	status=$?
 	if [ -n "$container" ]; then
 		[ $status -eq 0 ] || docker logs "$container" >&2 || true
 		docker rm --force --volumes "$container" >/dev/null 2>&1 || true
 	fi
-	if [ -n "$dockerd" ]; then
-		kill "$dockerd" 2>/dev/null || true
-		wait "$dockerd" 2>/dev/null || true
-	fi
+	docker_stop
 	rm -rf "$work"
 	exit $status
 }
@@ -28,34 +25,9 @@ trap 'exit 1' INT TERM
 
 say() { echo "docker-test: $*"; }
 fail() { say "$*" >&2; exit 1; }
-# wait_for SECONDS COMMAND...: runs the command until it succeeds.
-wait_for() {
-	until=$(($(date +%s) + $1))
-	shift
-	until "$@"; do
-		[ "$(date +%s)" -lt "$until" ] || return 1
-		sleep 0.2
-	done
-}
-answers() { docker info >/dev/null 2>&1; }
-
-if ! answers; then
-	export DOCKER_HOST="unix://$work/docker.sock"
-	dockerd --host "$DOCKER_HOST" --data-root "$work/data" --exec-root "$work/exec" --pidfile "$work/pid" >"$work/dockerd.log" 2>&1 &
-	dockerd=$!
-	wait_for 60 answers || { tail -5 "$work/dockerd.log" >&2; fail "no Docker daemon answers, and none could be started"; }
-fi
-# The legacy builder does all that the Dockerfile needs, and is everywhere.
-docker buildx version >/dev/null 2>&1 || export DOCKER_BUILDKIT=0
-
-have() { docker image inspect "$1" >/dev/null 2>&1 || docker pull --quiet "$1" >/dev/null 2>&1; }
-if ! have debian:bookworm-slim; then
-	say "making debian:bookworm-slim"
-	debootstrap --variant=minbase --include=ca-certificates bookworm "$work/debian" >"$work/log" 2>&1 || { tail -5 "$work/log" >&2; exit 1; }
-	tar -C "$work/debian" -c . | docker import - debian:bookworm-slim >/dev/null
-	rm -rf "$work/debian"
-fi
-if ! have golang:1.26-bookworm; then
+docker_start || exit 1
+docker_debian
+if ! docker_have golang:1.26-bookworm; then
 	say "making golang:1.26-bookworm"
 	mkdir "$work/golang"
 	cp -R "$(go env GOROOT)" "$work/golang/go"

@@ -1,0 +1,31 @@
+-- gatehouse before both servers, one virtual host for each way in which it says who somebody is.
+c2s_ports = { 5222 }
+interfaces = { "*" }
+certificates = "/srv/certs"
+gatehouse_shutdown_timeout = 1
+
+authentication = "external"
+external_auth_command = "/srv/gatehouse/auth.sh"
+external_auth_processes = 2
+external_auth_timeout = 2
+
+gatehouse_admin = "/run/gatehouse/admin.sock"
+gatehouse_auth_api_user = "servers"
+gatehouse_auth_api_password = "open the back door"
+gatehouse_extauth_socket = "/run/gatehouse/extauth.sock"
+gatehouse_upstream_trust = "/srv/certs/ca.crt"
+gatehouse_upstream_timeout = 3
+
+VirtualHost "ticket.prosody.test"
+	gatehouse_upstream = "prosody:5222"
+
+VirtualHost "password.prosody.test"
+	gatehouse_upstream = "prosody:5222"
+	gatehouse_upstream_auth = "password"
+
+VirtualHost "ticket.ejabberd.test"
+	gatehouse_upstream = "ejabberd:5222"
+
+VirtualHost "password.ejabberd.test"
+	gatehouse_upstream = "ejabberd:5222"
+	gatehouse_upstream_auth = "password"

@@ -1,0 +1,213 @@
+package docker
+
+import (
+	"errors"
+	"os"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	// upstreamTimeout is gatehouse_upstream_timeout of gatehouse/prosody.cfg.lua.
+	upstreamTimeout = 3 * time.Second
+	// quickly is how long the answer to a client may take when the server behind does not answer at all.
+	quickly = upstreamTimeout + soon
+)
+
+// outage takes a server away and brings it back.
+type outage struct {
+	name string
+	away func(id string) error
+	back func(id, service string) error
+}
+
+func docker(args ...string) error {
+	_, err := servers.run(append([]string{"docker"}, args...)...)
+	return err
+}
+
+var outages = []outage{
+	{
+		name: "paused",
+		away: func(id string) error { return docker("pause", id) },
+		back: func(id, _ string) error { return docker("unpause", id) },
+	},
+	{
+		name: "stopped",
+		away: func(id string) error { return docker("stop", id) },
+		back: func(id, _ string) error { return docker("start", id) },
+	},
+	{
+		name: "killed",
+		away: func(id string) error { return docker("kill", id) },
+		back: func(id, _ string) error { return docker("start", id) },
+	},
+	{
+		name: "disconnected",
+		away: func(id string) error { return docker("network", "disconnect", network, id) },
+		back: func(id, service string) error { return docker("network", "connect", "--alias", service, network, id) },
+	},
+}
+
+// each runs a test for each server and outage. It takes the server away when the test calls away, and has it back, healthy
+// and taking logins, before the next one.
+func each(t *testing.T, test func(t *testing.T, h host, o outage, away, back func())) {
+	for _, h := range byTicket {
+		for _, o := range outages {
+			t.Run(h.server+"/"+o.name, func(t *testing.T) {
+				id, err := servers.container(h.server)
+				must(t, err)
+				gone := false
+				away := func() {
+					t.Helper()
+					must(t, o.away(id))
+					gone = true
+				}
+				back := func() {
+					t.Helper()
+					if gone {
+						gone = false
+						must(t, o.back(id, h.server))
+						must(t, servers.healthy(h.server))
+					}
+				}
+				t.Cleanup(func() {
+					back()
+					h.recovers(t)
+				})
+				test(t, h, o, away, back)
+			})
+		}
+	}
+}
+
+// TestOutage_before: a server that is away when somebody logs in is a temporary failure, told quickly, and a wrong password
+// is still a wrong password. With the server back, logins succeed by themselves.
+func TestOutage_before(t *testing.T) {
+	each(t, func(t *testing.T, h host, _ outage, away, back func()) {
+		away()
+		for range 2 {
+			h.answers(t, "alice", password("alice"), "temporary-auth-failure", quickly)
+		}
+		h.answers(t, "alice", "wrong", "not-authorized", soon)
+		back()
+		h.recovers(t)
+	})
+}
+
+// TestOutage_after: a session whose server goes away ends when the client can know it, or lives on if the server does.
+func TestOutage_after(t *testing.T) {
+	each(t, func(t *testing.T, h host, o outage, away, back func()) {
+		c := h.login(t, "alice", "bereft")
+		must(t, c.Ping())
+		away()
+		switch o.name {
+		case "paused":
+			back()
+			if err := c.Ping(); err != nil {
+				t.Errorf("after the pause: %v", err)
+			}
+		case "stopped", "killed":
+			c.Timeout = quickly
+			for {
+				e, err := c.ReadElement()
+				if os.IsTimeout(err) {
+					t.Error("the client was not told that the server is gone")
+				}
+				if err != nil {
+					break
+				}
+				t.Logf("the client reads %s", e.Raw)
+			}
+			must(t, established(false))
+		case "disconnected":
+			// Nobody can know of it yet. That the client goes must not take until they do.
+			must(t, c.Close())
+		}
+	})
+}
+
+// TestOutage_during freezes the server when gatehouse has a connection to it and waits for its answer.
+func TestOutage_during(t *testing.T) {
+	type result struct {
+		answer string
+		took   time.Duration
+		err    error
+	}
+	tests := []struct {
+		name string
+		then func(id, service string) error // after the server froze; it has to run again then
+		undo func(id, service string) error
+		want string
+	}{
+		{
+			name: "goes on",
+			then: func(id, _ string) error { return docker("unpause", id) },
+			want: "success",
+		},
+		{
+			name: "killed",
+			then: kill,
+			undo: func(id, _ string) error { return docker("start", id) },
+			want: "temporary-auth-failure",
+		},
+		{
+			name: "disconnected",
+			then: func(id, _ string) error {
+				if err := docker("network", "disconnect", network, id); err != nil {
+					return err
+				}
+				return docker("unpause", id)
+			},
+			undo: outages[3].back,
+			want: "temporary-auth-failure",
+		},
+	}
+	for _, h := range byTicket {
+		for _, test := range tests {
+			t.Run(h.server+"/"+test.name, func(t *testing.T) {
+				id, err := servers.container(h.server)
+				must(t, err)
+				must(t, established(false))
+				must(t, docker("pause", id))
+				results := make(chan result, 1)
+				go func() {
+					answer, took, err := h.try("alice", password("alice"))
+					results <- result{answer, took, err}
+				}()
+				err = established(true)
+				if then := test.then(id, h.server); err == nil {
+					err = then
+				}
+				r := <-results
+				if test.undo != nil {
+					must(t, test.undo(id, h.server))
+				}
+				must(t, errors.Join(err, r.err))
+				if r.answer != test.want || r.took > quickly {
+					t.Errorf("%s after %v, want %s", r.answer, r.took, test.want)
+				}
+				must(t, servers.healthy(h.server))
+				h.recovers(t)
+			})
+		}
+	}
+}
+
+// kill ends a container that is paused, which Docker would not do: the signal waits for it to go on.
+func kill(id, _ string) error {
+	text, err := servers.run("docker", "inspect", "--format", "{{.State.Pid}}", id)
+	if err != nil {
+		return err
+	}
+	pid, err := strconv.Atoi(text)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		return err
+	}
+	return docker("unpause", id)
+}

@@ -1,0 +1,140 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	// project is what Docker calls everything of ours.
+	project = "gatehouse-test"
+	// network is the one that compose makes for the project.
+	network = project + "_default"
+	// commandLimit bounds a command of Docker. Building the images is the longest.
+	commandLimit = 10 * time.Minute
+	// patience bounds every wait for something that should happen soon. It is long because the machine may be busy.
+	patience = 60 * time.Second
+)
+
+// stack is the running compose project.
+type stack struct {
+	dir     string   // GATEHOUSE_TEST of compose.yaml
+	compose []string // the command: "docker compose", or Debian's "docker-compose"
+}
+
+func newStack(dir string) *stack {
+	compose := []string{"docker", "compose"}
+	if exec.Command("docker", "compose", "version").Run() != nil {
+		compose = []string{"docker-compose"}
+	}
+	return &stack{dir: dir, compose: append(compose, "--project-name", project, "--file", "compose.yaml")}
+}
+
+// run runs a command and returns what it wrote to standard output.
+func (s *stack) run(command ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Env = append(os.Environ(), "GATEHOUSE_TEST="+s.dir)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	output, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w\n%s", strings.Join(command, " "), err, stderr.String())
+	}
+	return strings.TrimSpace(string(output)), nil
+}
+
+// up builds what is not built, starts everything, and waits until it is healthy.
+func (s *stack) up() error {
+	if _, err := s.run(append(s.compose, "build")...); err != nil {
+		return err
+	}
+	if _, err := s.run(append(s.compose, "up", "--detach", "--no-build", "--force-recreate")...); err != nil {
+		return err
+	}
+	for _, service := range []string{"gatehouse", "prosody", "ejabberd"} {
+		if err := s.healthy(service); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// down ends everything and leaves the images for the next time.
+func (s *stack) down() error {
+	_, err := s.run(append(s.compose, "down", "--volumes", "--timeout", "1")...)
+	return err
+}
+
+// logs returns what all services wrote.
+func (s *stack) logs() string {
+	output, err := s.run(append(s.compose, "logs", "--no-color", "--timestamps")...)
+	if err != nil {
+		return err.Error()
+	}
+	return output
+}
+
+// container returns the id of a service's container.
+func (s *stack) container(service string) (string, error) {
+	id, err := s.run(append(s.compose, "ps", "--all", "--quiet", service)...)
+	if err == nil && (id == "" || strings.Contains(id, "\n")) {
+		err = fmt.Errorf("service %s has not one container: %q", service, id)
+	}
+	return id, err
+}
+
+// healthy waits until the health check of a service is content.
+func (s *stack) healthy(service string) error {
+	id, err := s.container(service)
+	if err != nil {
+		return err
+	}
+	return poll(func() error {
+		status, err := s.run("docker", "inspect", "--format", "{{.State.Health.Status}}", id)
+		if err == nil && status != "healthy" {
+			err = fmt.Errorf("%s is %s", service, status)
+		}
+		return err
+	})
+}
+
+// exec runs a command in a service's container.
+func (s *stack) exec(service string, command ...string) (string, error) {
+	return s.run(append(append(s.compose, "exec", "-T", service), command...)...)
+}
+
+// address returns where clients connect.
+func (s *stack) address() (string, error) {
+	return s.run(append(s.compose, "port", "gatehouse", "5222")...)
+}
+
+// must fails the test if a step of it cannot be done.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// poll calls f until it returns nil, and returns its last error if that takes too long.
+func poll(f func() error) error {
+	deadline := time.Now().Add(patience)
+	for {
+		err := f()
+		if err == nil {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return errors.Join(errors.New("waited too long"), err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
