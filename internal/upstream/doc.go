@@ -11,7 +11,8 @@
 //	stream.go    the streams of RFC 6120 as far as that needs them
 //	proxy.go     the PROXY header
 //	health.go    what is known of each address
-//	watch.go     looks whether those that rest are back
+//	look.go      goes as far as one can without a credential
+//	watch.go     looks so whether those that rest are back
 //
 // # Fail-over
 //

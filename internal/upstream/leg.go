@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,21 +59,6 @@ func (g *leg) open(ctx context.Context, addr Address) (net.Conn, error) {
 		return nil, err
 	}
 	return conn, nil
-}
-
-// probe goes as far as one can without a credential, and hangs up.
-func (g *leg) probe(ctx context.Context, addr Address) error {
-	err := g.run(ctx, addr, func() error {
-		_, err := g.secure(nil)
-		if err == nil {
-			err = g.send(append(g.out, streamEnd...))
-		}
-		return err
-	})
-	if err == nil {
-		_ = g.conn.Close()
-	}
-	return err
 }
 
 // run dials, and does work on the connection until ctx ends. It closes the
@@ -230,7 +216,7 @@ func (g *leg) authenticate(ctx context.Context) error {
 	if g.cred.Mechanism == External && g.conn == g.raw {
 		return fmt.Errorf("%w: EXTERNAL needs TLS", ErrInsecure)
 	}
-	if !offers(features, g.cred.Mechanism) {
+	if !slices.Contains(mechanisms(features), g.cred.Mechanism) {
 		if features.Child(nsTLS, "starttls") != nil {
 			return fmt.Errorf("%w: it does not offer %s, but STARTTLS", ErrProtocol, g.cred.Mechanism)
 		}

@@ -3,10 +3,7 @@ package upstream
 import (
 	"context"
 	"crypto/tls"
-	"strings"
 	"time"
-
-	"gatehouse.im/gatehouse/internal/xmlstream"
 )
 
 // Seen is what a server shows to somebody without a credential.
@@ -26,8 +23,12 @@ type Seen struct {
 func Look(ctx context.Context, c Config, a Address, host string) (Seen, error) {
 	deadline := time.Now().Add(c.Timeout)
 	g := &leg{config: &c, tls: c.tlsConfig(), login: login{host: host}, patience: deadline, deadline: deadline}
-	var seen Seen
-	err := g.run(ctx, a, func() error {
+	return g.look(ctx, a)
+}
+
+// look goes as far as one can without a credential, and hangs up.
+func (g *leg) look(ctx context.Context, addr Address) (seen Seen, err error) {
+	err = g.run(ctx, addr, func() error {
 		features, err := g.secure(nil)
 		if err != nil {
 			return err
@@ -44,19 +45,4 @@ func Look(ctx context.Context, c Config, a Address, host string) (Seen, error) {
 	}
 	_ = g.conn.Close()
 	return seen, nil
-}
-
-// mechanisms are those of <mechanisms/> (RFC 6120 §6.3.3).
-func mechanisms(features *xmlstream.Element) []string {
-	list := features.Child(nsSASL, "mechanisms")
-	if list == nil {
-		return nil
-	}
-	var names []string
-	for _, m := range list.Children {
-		if m.Name.Space == nsSASL && m.Name.Local == "mechanism" {
-			names = append(names, strings.TrimSpace(m.Text))
-		}
-	}
-	return names
 }

@@ -87,18 +87,20 @@ func (g *leg) next(doing string) (*xmlstream.Element, error) {
 	return e, nil
 }
 
-// offers reports whether a mechanism is among the features.
-func offers(features *xmlstream.Element, mechanism string) bool {
+// mechanisms returns those that features offer, as the server writes them (RFC
+// 6120 §6.3.3).
+func mechanisms(features *xmlstream.Element) []string {
 	list := features.Child(nsSASL, "mechanisms")
 	if list == nil {
-		return false
+		return nil
 	}
+	names := make([]string, 0, len(list.Children))
 	for _, m := range list.Children {
-		if m.Name.Space == nsSASL && m.Name.Local == "mechanism" && strings.TrimSpace(m.Text) == mechanism {
-			return true
+		if m.Name.Space == nsSASL && m.Name.Local == "mechanism" {
+			names = append(names, strings.TrimSpace(m.Text))
 		}
 	}
-	return false
+	return names
 }
 
 // send writes b at once and keeps its memory for the next time, cleared: it may

@@ -314,3 +314,26 @@ func TestUpstream_order(t *testing.T) {
 		}
 	}
 }
+
+// TestLook sees what a server offers, and sends nothing secret.
+func TestLook(t *testing.T) {
+	_, serverTLS, clientTLS := certificates(t)
+	a := serve(t, func(p *peer) {
+		p.startTLS(serverTLS)
+		p.stream(offer)
+		if got := p.expect("</"); got != streamEnd {
+			t.Errorf("sent %q", got)
+		}
+	})
+	c := Config{Mode: DirectTLS, TLS: clientTLS, Timeout: 10 * time.Second}
+	seen, err := Look(t.Context(), c, a, "example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(seen.Mechanisms, " "); got != "SCRAM-SHA-1 PLAIN X-TOKEN EXTERNAL" || seen.TLS == nil {
+		t.Errorf("%q, %v", got, seen.TLS)
+	}
+	if seen, err := Look(t.Context(), c, nobody(t), "example.org"); !errors.Is(err, ErrDown) || seen.Mechanisms != nil {
+		t.Errorf("%+v, %v", seen, err)
+	}
+}

@@ -57,7 +57,7 @@ func (u *Upstream) probe(ctx context.Context, i int) {
 	began := time.Now()
 	deadline := began.Add(u.config.Timeout)
 	g := &leg{config: u.config, tls: u.tls, login: login{host: host}, patience: deadline, deadline: deadline}
-	err := g.probe(ctx, u.config.Addresses[i])
+	_, err := g.look(ctx, u.config.Addresses[i])
 	if ctx.Err() != nil {
 		return
 	}
