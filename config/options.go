@@ -1,6 +1,9 @@
 package config
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // OptionInfo describes one option that gatehouse reads.
 type OptionInfo struct {
@@ -104,6 +107,9 @@ func isSecret(option string) bool {
 	return strings.HasSuffix(option, "_key") || strings.HasSuffix(option, "_pass")
 }
 
+// moduleOptions are read by Prosody's side, mod_auth_gatehouse: they stand in a file that both programs read.
+var moduleOptions = []string{"gatehouse_auth_url", "gatehouse_auth_timeout", "gatehouse_auth_token", "gatehouse_auth_allow_unencrypted"}
+
 // checkNames looks for misspelled options and for global ones in a host. Only what begins with gatehouse_ must be known;
 // next to a known name it is a guess, since the file belongs to Prosody as well.
 func (l *loader) checkNames() {
@@ -118,7 +124,7 @@ func (l *loader) checkNames() {
 			switch {
 			case ok && info.Global && h.Name != "*":
 				s.warn(name, "is read from the global section only; move it above the first VirtualHost")
-			case ok:
+			case ok, slices.Contains(moduleOptions, name):
 			case strings.HasPrefix(name, "gatehouse_"):
 				s.problem(name, "gatehouse has no such option%s", didYouMean(name))
 			case strings.HasPrefix(name, "external_auth") || strings.HasPrefix(name, "token_s") || strings.HasPrefix(name, "otp_"):
