@@ -253,6 +253,7 @@ func TestPackaging_deb(t *testing.T) {
 		"usr/share/fish/vendor_completions.d/gatehouse.fish":                0o644,
 		"usr/share/doc/gatehouse/prosody.cfg.lua.example":                   0o644,
 		"usr/share/doc/gatehouse/examples/auth.sh":                          0o755,
+		"usr/share/doc/gatehouse/examples/mod_auth_gatehouse.lua":           0o644,
 		"usr/share/doc/gatehouse/examples/fail2ban/filter.d/gatehouse.conf": 0o644,
 		"usr/share/doc/gatehouse/examples/scripts-with-sudo.conf":           0o644,
 		"etc/gatehouse":         os.ModeDir | 0o755,

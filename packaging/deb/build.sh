@@ -34,7 +34,7 @@ mkdir -p "$share/man/man5" "$share/man/man8" "$share/bash-completion/completions
 "$native" completion fish >"$share/fish/vendor_completions.d/gatehouse.fish"
 # The example names its script as ./examples/auth.sh.
 cp README.md CHANGELOG.md docs/*.md prosody.cfg.lua.example "$doc"
-cp -R examples/* contrib/* packaging/systemd/scripts-with-sudo.conf "$doc/examples"
+cp -R examples/* contrib/* prosody/mod_auth_gatehouse.lua packaging/systemd/scripts-with-sudo.conf "$doc/examples"
 gzip -9n >"$doc/changelog.gz" <<END
 gatehouse ($VERSION) unstable; urgency=medium
 
