@@ -19,7 +19,7 @@ func (r *report) behind(cfg *config.Config, h *config.Host) {
 	for i, a := range upstreamConfig(u).Addresses {
 		names[i] = a.String()
 	}
-	r.row("server behind", "%s%s", clean(strings.Join(names, ", else ")), r.at(u.Pos))
+	r.row("upstream", "%s%s", clean(strings.Join(names, ", else ")), r.at(u.Pos))
 	r.row("", "%s", r.wayBehind(u))
 	r.row("", "%s", r.knownBehind(cfg, h))
 	text := fmt.Sprintf("%s to be logged in there", u.Timeout)
@@ -31,6 +31,12 @@ func (r *report) behind(cfg *config.Config, h *config.Host) {
 		r.key(*u.CA, func(l level, format string, args ...any) {
 			r.add(l, config.Problem{Pos: u.CA.Pos, Option: "gatehouse_upstream_ca", Msg: fmt.Sprintf(format, args...)})
 		})
+	}
+	if u.TrustFile != "" && !r.who.self {
+		if err := r.who.may(u.TrustFile, mayRead); err != nil {
+			r.add(warning, config.Problem{Pos: cfg.Pos(h.Name, "gatehouse_upstream_trust"), Option: "gatehouse_upstream_trust",
+				Msg: err.Error() + ", so serve would refuse to start"})
+		}
 	}
 	if r.tryUpstream {
 		r.tryBehind(h)

@@ -133,7 +133,7 @@ func TestCheckCmd_upstream(t *testing.T) {
 		{
 			name:   "explained",
 			config: "gatehouse_extauth_socket = 'x.sock' gatehouse_proxy_protocol_from = '10.0.0.0/8'\n" + api + host + "gatehouse_upstream = { '127.0.0.1:1', 'unix:c2s.sock' } gatehouse_upstream_proxy_protocol = 1",
-			want: []string{`server behind 127\.0\.0\.1:1, else unix:DIR/c2s\.sock \(prosody\.cfg\.lua:6\)\n +no TLS, as it does not leave this machine\n`,
+			want: []string{`upstream     127\.0\.0\.1:1, else unix:DIR/c2s\.sock \(prosody\.cfg\.lua:6\)\n +no TLS, as it does not leave this machine\n`,
 				`knows its users by tickets \(PLAIN\), about which it asks gatehouse extauth at x\.sock or http://127\.0\.0\.1:5280/auth/\n`,
 				`5s to be logged in there; the client's address is told by the PROXY protocol, version 1\n`,
 				`extauth      x\.sock \(prosody\.cfg\.lua:3\)`, `believes     10\.0\.0\.0/8 \(prosody\.cfg\.lua:3\)`, "This file is good"},
