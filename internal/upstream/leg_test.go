@@ -157,7 +157,7 @@ func TestOpen_faults(t *testing.T) {
 			u := start(t, func(c *Config) {
 				c.Mode, c.TLS = tt.mode, clientTLS
 				if tt.want == ErrSlow {
-					c.Timeout = 200 * time.Millisecond
+					c.Timeout = 500 * time.Millisecond
 				}
 			}, serve(t, tt.script))
 			_, err := open(t, u)
@@ -174,6 +174,19 @@ func TestOpen_faults(t *testing.T) {
 			}
 		})
 	}
+	t.Run("our certificate is missing", func(t *testing.T) {
+		demanding := serverTLS.Clone()
+		demanding.ClientAuth = tls.RequireAnyClientCert
+		u := start(t, func(c *Config) { c.Mode, c.TLS = DirectTLS, clientTLS }, serve(t, func(p *peer) {
+			if err := tls.Server(p.Conn, demanding).Handshake(); err == nil {
+				t.Error("a handshake without a certificate")
+			}
+			p.hang()
+		}))
+		if _, err := open(t, u); !errors.Is(err, ErrInsecure) || !strings.Contains(err.Error(), "certificate") {
+			t.Error(err)
+		}
+	})
 	t.Run("certificate of a stranger", func(t *testing.T) {
 		u := start(t, func(c *Config) {
 			c.Mode, c.TLS = DirectTLS, &tls.Config{RootCAs: otherCA.Pool(), ServerName: "example.org"}
@@ -248,12 +261,12 @@ func TestOpen_unixSocket(t *testing.T) {
 
 // TestOpen_deadlineCleared: the connection outlives the time for its login.
 func TestOpen_deadlineCleared(t *testing.T) {
-	u := start(t, func(c *Config) { c.Timeout = 150 * time.Millisecond }, serve(t, (*peer).login))
+	u := start(t, func(c *Config) { c.Timeout = time.Second }, serve(t, (*peer).login))
 	conn, err := open(t, u)
 	if err != nil {
 		t.Fatal(err)
 	}
-	<-time.After(200 * time.Millisecond)
+	<-time.After(1100 * time.Millisecond)
 	echoes(t, conn)
 }
 

@@ -65,7 +65,7 @@ func TestOpen_credentialSentOnce(t *testing.T) {
 			var made atomic.Int64
 			u := start(t, func(c *Config) {
 				tickets(&made)(c)
-				c.Timeout = 300 * time.Millisecond
+				c.Timeout = time.Second
 			}, serve(t, func(p *peer) { p.stream(offer); p.message(Plain); tt.answer(p) }),
 				serve(t, func(p *peer) { t.Error("dialled"); p.hang() }))
 			if _, err := open(t, u); !errors.Is(err, tt.want) {
