@@ -3,6 +3,7 @@ package integration
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,6 +32,7 @@ func TestProsodyModule_gatehouse(t *testing.T) {
 		{"right", "localhost", "PLAIN", plain("alice", "secret"), "success"},
 		{"wrong", "localhost", "PLAIN", plain("alice", "Secret"), "not-authorized"},
 		{"delimiters", "localhost", "PLAIN", plain("Jürgen", "a:b%41+c&d ü"), "success"},
+		{"as long as PLAIN may be", "localhost", "PLAIN", plain("alice", strings.Repeat("☃", 341)), "not-authorized"},
 		{"a script that dies", "localhost", "PLAIN", plain("mallory", "x"), "temporary-auth-failure"},
 		{"right afterwards", "localhost", "PLAIN", plain("alice", "secret"), "success"},
 		{"a ticket that nobody gave", "localhost", "PLAIN",
