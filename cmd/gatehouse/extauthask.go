@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strings"
+	"strconv"
 	"time"
 
 	"gatehouse.im/gatehouse/internal/authapi"
@@ -30,21 +30,18 @@ const maxAnswerBytes = 200
 
 // ask puts a question. Errors hold nothing of what is asked. The daemon prepares the names and checks them.
 func (c *apiClient) ask(operation, user, host, password string) (bool, error) {
-	fields := url.Values{"user": {user}, "server": {host}}
-	if password != "" {
-		fields.Set("pass", password)
-	}
 	deadline := time.Now().Add(c.timeout)
+	request := apiRequest(operation, user, host, password)
 	kept := c.conn != nil
-	req, err := c.send(operation, fields.Encode(), deadline)
+	err := c.send(request, deadline)
 	if err != nil && kept {
 		// The daemon has closed the connection since the last question, and not read all of this one.
-		req, err = c.send(operation, fields.Encode(), deadline)
+		err = c.send(request, deadline)
 	}
 	if err != nil {
 		return false, err
 	}
-	status, text, err := c.receive(req)
+	status, text, err := c.receive()
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return false, fmt.Errorf("the daemon has not answered in %s", c.timeout)
@@ -58,45 +55,49 @@ func (c *apiClient) ask(operation, user, host, password string) (bool, error) {
 	return false, fmt.Errorf("the daemon answers %d, %q", status, text)
 }
 
+// apiRequest is a question as package authapi wants it. What comes from outside is escaped, so that no byte of it can
+// end a line.
+func apiRequest(operation, user, host, password string) string {
+	fields := "user=" + url.QueryEscape(user) + "&server=" + url.QueryEscape(host)
+	if password != "" {
+		fields += "&pass=" + url.QueryEscape(password)
+	}
+	switch operation {
+	case "check_password", "user_exists":
+		return "GET " + authapi.Prefix + operation + "?" + fields + " HTTP/1.1\r\nHost: gatehouse\r\n\r\n"
+	}
+	return "POST " + authapi.Prefix + operation + " HTTP/1.1\r\nHost: gatehouse\r\n" +
+		"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: " + strconv.Itoa(len(fields)) + "\r\n\r\n" + fields
+}
+
 // send writes a request. After an error there is no connection.
-func (c *apiClient) send(operation, fields string, deadline time.Time) (*http.Request, error) {
-	target, method, body := "http://gatehouse"+authapi.Prefix+operation, http.MethodPost, fields
-	if operation == "check_password" || operation == "user_exists" {
-		target, method, body = target+"?"+fields, http.MethodGet, ""
-	}
-	req, err := http.NewRequest(method, target, strings.NewReader(body))
-	if err != nil {
-		return nil, errors.New("the query makes no request") // the cause shows it
-	}
-	if method == http.MethodPost {
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}
+func (c *apiClient) send(request string, deadline time.Time) error {
 	if c.conn == nil {
-		if c.conn, err = (&net.Dialer{Deadline: deadline}).Dial("unix", c.socket); err != nil {
-			c.conn = nil
-			return nil, err
+		conn, err := (&net.Dialer{Deadline: deadline}).Dial("unix", c.socket)
+		if err != nil {
+			return err
 		}
-		c.in = bufio.NewReader(c.conn)
+		c.conn, c.in = conn, bufio.NewReader(conn)
 	}
-	if err = c.conn.SetDeadline(deadline); err == nil {
-		err = req.Write(c.conn)
+	err := c.conn.SetDeadline(deadline)
+	if err == nil {
+		_, err = io.WriteString(c.conn, request)
 	}
 	if err != nil {
 		c.close()
-		return nil, err
 	}
-	return req, nil
+	return err
 }
 
-// receive reads the answer to a request. The connection is kept if the answer was whole and nothing is behind it.
-func (c *apiClient) receive(req *http.Request) (status int, text string, err error) {
+// receive reads the answer to what was sent. The connection is kept if the answer was whole and nothing is behind it.
+func (c *apiClient) receive() (status int, text string, err error) {
 	keep := false
 	defer func() {
 		if !keep {
 			c.close()
 		}
 	}()
-	resp, err := http.ReadResponse(c.in, req)
+	resp, err := http.ReadResponse(c.in, nil)
 	if err != nil {
 		return 0, "", err
 	}
