@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -12,8 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/pires/go-proxyproto"
 )
 
 // TestOpen_faults: whatever an upstream does wrong ends the login with an error
@@ -357,72 +354,6 @@ func TestOpen_externalNeedsTLS(t *testing.T) {
 	}
 }
 
-func TestOpen_proxyHeader(t *testing.T) {
-	_, serverTLS, clientTLS := certificates(t)
-	v4 := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 50412}
-	local4 := &net.TCPAddr{IP: net.IPv4(198, 51, 100, 1), Port: 5222}
-	v6 := &net.TCPAddr{IP: net.ParseIP("2001:db8::7"), Port: 50412}
-	local6 := &net.TCPAddr{IP: net.ParseIP("2001:db8::1"), Port: 5223}
-	tests := []struct {
-		name          string
-		version       int
-		client, local net.Addr
-		from          string // as the server sees it
-	}{
-		{"v1", 1, v4, local4, "192.0.2.7:50412"},
-		{"v2", 2, v4, local4, "192.0.2.7:50412"},
-		{"v1 IPv6", 1, v6, local6, "[2001:db8::7]:50412"},
-		{"v2 IPv6", 2, v6, local6, "[2001:db8::7]:50412"},
-		{"v2 mixed", 2, v4, local6, "192.0.2.7:50412"},
-		{"v1 unknown", 1, nil, nil, ""},
-		{"v2 local", 2, nil, nil, ""},
-		{"v1 unix", 1, &net.UnixAddr{Name: "@", Net: "unix"}, &net.UnixAddr{Name: "/x", Net: "unix"}, ""},
-		{"v1 bad port", 1, &net.TCPAddr{IP: v4.IP, Port: 1 << 20}, local4, ""},
-	}
-	for _, tt := range tests {
-		for _, mode := range []Mode{None, DirectTLS} {
-			t.Run(tt.name+" "+string(mode), func(t *testing.T) {
-				u := start(t, func(c *Config) {
-					c.Mode, c.TLS, c.ProxyProtocol = mode, clientTLS, tt.version
-				}, serve(t, func(p *peer) {
-					r := bufio.NewReader(p.Conn)
-					h, err := proxyproto.Read(r)
-					if err != nil || int(h.Version) != tt.version {
-						t.Errorf("%+v, %v", h, err)
-						return
-					}
-					got := ""
-					if h.SourceAddr != nil {
-						got = h.SourceAddr.String()
-					}
-					if got != tt.from {
-						t.Errorf("from %q, want %q", got, tt.from)
-					}
-					p.Conn = buffered{p.Conn, r}
-					if mode == DirectTLS {
-						p.startTLS(serverTLS)
-					}
-					p.login()
-				}))
-				conn, err := u.Open(t.Context(), "alice", "example.org", secret, tt.client, tt.local)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer conn.Close()
-				echoes(t, conn)
-			})
-		}
-	}
-}
-
-// buffered is a connection some of which has been read ahead.
-type buffered struct {
-	net.Conn
-	r *bufio.Reader
-}
-
-func (b buffered) Read(p []byte) (int, error) { return b.r.Read(p) }
-
 // TestOpen_context: a client that goes away ends the try at once, and the
 // address is not blamed for it.
 func TestOpen_context(t *testing.T) {
@@ -453,37 +384,6 @@ func TestOpen_contextDeadline(t *testing.T) {
 	}
 	if s := u.Stats()[0]; !s.Up {
 		t.Errorf("blamed for our hurry: %+v", s)
-	}
-}
-
-func TestOpen_name(t *testing.T) {
-	u := start(t, func(c *Config) {
-		c.Credentials = func(context.Context, string, string, string) (Credential, error) {
-			t.Error("asked for a credential")
-			return Credential{}, nil
-		}
-	}, nobody(t))
-	for _, user := range []string{
-		"",             //
-		"Alice",        // upper case
-		"a b",          // a space
-		"a@b",          //
-		"ς",            // nodeprep makes it σ; PRECIS doesn't
-		"ß",            // nodeprep makes it ss
-		"ａlice",        // full width
-		"☃",            // PRECIS has no symbols
-		"a\u00adb",     // nodeprep drops a soft hyphen
-		"\u1e9b\u0323", // changed by both kinds of normalization
-		"ali\x00ce",    //
-	} {
-		if _, err := u.Open(t.Context(), user, "example.org", secret, nil, nil); !errors.Is(err, ErrName) {
-			t.Errorf("%q: %v", user, err)
-		}
-	}
-	for _, user := range []string{"alice", "a.b-c_d9", "o+tag", "jürgen", "анна", "σοφία", "太郎"} {
-		if !isStable(user) {
-			t.Errorf("%q is not stable", user)
-		}
 	}
 }
 
