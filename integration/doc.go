@@ -6,6 +6,7 @@
 //   - clients_test.go logs in with XMPP clients that we did not write.
 //   - scenario_*_test.go breaks scripts, disks, connections and the program itself.
 //   - reload_*_test.go changes the config of a busy daemon, and has the tools for it; scenario_reload*_test.go does so by hand.
+//   - relay_*_test.go puts a real Prosody behind the daemon, and breaks what is between them.
 //   - command_test.go runs the other commands.
 //   - docs_*_test.go does what README.md and docs/ tell a reader to do.
 //
