@@ -39,12 +39,14 @@ func userCertificate(ca *tls.Certificate, bareJID string, now time.Time) (*tls.C
 		return nil, err
 	}
 	template := &x509.Certificate{
-		SerialNumber:    serial,
-		Subject:         pkix.Name{CommonName: "gatehouse user"},
-		NotBefore:       now.Add(-userCertLife),
-		NotAfter:        now.Add(userCertLife),
-		KeyUsage:        x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:     []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		SerialNumber: serial,
+		Subject:      pkix.Name{CommonName: "gatehouse user"},
+		NotBefore:    now.Add(-userCertLife),
+		NotAfter:     now.Add(userCertLife),
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		// COMPAT: Prosody's LuaSec wants a client's certificate to be fit for a
+		// server as well. There is no name of a server in it.
+		ExtKeyUsage:     []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 		ExtraExtensions: []pkix.Extension{{Id: oidSubjectAltName, Value: san}},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, ca.Leaf, &key.PublicKey, ca.PrivateKey)
