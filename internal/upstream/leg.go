@@ -112,7 +112,12 @@ func (g *leg) secure(credentials func() error) (*xmlstream.Element, error) {
 		g.out = make([]byte, 0, 512)
 	}
 	if g.config.ProxyProtocol != 0 {
-		g.out = appendProxy(g.out, g.config.ProxyProtocol, g.client, g.local)
+		client, local := g.client, g.local
+		if client == nil {
+			// A probe speaks for itself. COMPAT: ejabberd (23.01) waits for more after a header without addresses.
+			client, local = g.raw.LocalAddr(), g.raw.RemoteAddr()
+		}
+		g.out = appendProxy(g.out, g.config.ProxyProtocol, client, local)
 	}
 	switch mode {
 	case None:

@@ -25,8 +25,8 @@ func TestOpen_proxyHeader(t *testing.T) {
 		{"v1 IPv6", 1, v6, local6, "[2001:db8::7]:50412"},
 		{"v2 IPv6", 2, v6, local6, "[2001:db8::7]:50412"},
 		{"v2 mixed", 2, v4, local6, "192.0.2.7:50412"},
-		{"v1 unknown", 1, nil, nil, ""},
-		{"v2 local", 2, nil, nil, ""},
+		{"v1 probe", 1, nil, nil, "the probe"},
+		{"v2 probe", 2, nil, nil, "the probe"},
 		{"v1 unix", 1, &net.UnixAddr{Name: "@", Net: "unix"}, &net.UnixAddr{Name: "/x", Net: "unix"}, ""},
 		{"v1 bad port", 1, &net.TCPAddr{IP: v4.IP, Port: 1 << 20}, local4, ""},
 	}
@@ -45,6 +45,9 @@ func TestOpen_proxyHeader(t *testing.T) {
 					got := ""
 					if h.SourceAddr != nil {
 						got = h.SourceAddr.String()
+					}
+					if tt.client == nil && got == p.Conn.RemoteAddr().String() {
+						got = "the probe"
 					}
 					if got != tt.from {
 						t.Errorf("from %q, want %q", got, tt.from)
