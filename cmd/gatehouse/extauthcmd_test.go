@@ -329,28 +329,32 @@ func TestExtauth_neverUsesALateAnswer(t *testing.T) {
 // What isn't exactly a verdict is none, and nothing that comes behind one is taken for the next.
 func TestExtauth_believesExactAnswersOnly(t *testing.T) {
 	const length4 = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"
-	for name, c := range map[string]struct{ answer, want string }{
-		"yes":              {length4 + "true", "yes"},
-		"no":               {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfalse", "no"},
-		"end as length":    {"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ntrue", "yes"},
-		"two answers":      {length4 + "true" + length4 + "true", "yes"},
-		"line end":         {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ntrue\n", "cannot say"},
-		"capitals":         {length4 + "TRUE", "cannot say"},
-		"one":              {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1", "cannot say"},
-		"empty":            {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "cannot say"},
-		"created":          {"HTTP/1.1 201 Created\r\nContent-Length: 4\r\n\r\ntrue", "cannot say"},
-		"unavailable":      {"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 5\r\n\r\nfalse", "cannot say"},
-		"not found":        {"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nfalse", "cannot say"},
-		"cut":              {length4 + "tru", "cannot say"},
-		"cut in headers":   {"HTTP/1.1 200 OK\r\nContent-Le", "cannot say"},
-		"nothing":          {"", "cannot say"},
-		"no HTTP":          {"true", "cannot say"},
-		"long":             {"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n" + strings.Repeat("true", 500), "cannot say"},
-		"without end":      {"HTTP/1.1 200 OK\r\n\r\n" + strings.Repeat("true", 50000), "cannot say"},
-		"headers, no end":  {"HTTP/1.1 200 OK\r\n" + strings.Repeat("X: y\r\n", 100), "cannot say"},
-		"answer and junk":  {length4 + "truetrue", "yes"},
-		"chunked":          {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ntrue\r\n0\r\n\r\n", "yes"},
-		"continue, answer": {"HTTP/1.1 100 Continue\r\n\r\n" + length4 + "true", "cannot say"},
+	for name, c := range map[string]struct {
+		answer, want string
+		open         bool // the connection stays so after the answer
+	}{
+		"yes":              {length4 + "true", "yes", false},
+		"no":               {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfalse", "no", false},
+		"end as length":    {"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ntrue", "yes", false},
+		"two answers":      {length4 + "true" + length4 + "true", "yes", true},
+		"line end":         {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ntrue\n", "cannot say", false},
+		"capitals":         {length4 + "TRUE", "cannot say", false},
+		"one":              {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1", "cannot say", false},
+		"empty":            {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "cannot say", false},
+		"created":          {"HTTP/1.1 201 Created\r\nContent-Length: 4\r\n\r\ntrue", "cannot say", false},
+		"unavailable":      {"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 5\r\n\r\nfalse", "cannot say", false},
+		"not found":        {"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nfalse", "cannot say", false},
+		"cut":              {length4 + "tru", "cannot say", false},
+		"cut in headers":   {"HTTP/1.1 200 OK\r\nContent-Le", "cannot say", false},
+		"nothing":          {"", "cannot say", false},
+		"no HTTP":          {"true", "cannot say", false},
+		"long":             {"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n" + strings.Repeat("true", 500), "cannot say", false},
+		"without end":      {"HTTP/1.1 200 OK\r\n\r\n" + strings.Repeat("true", 50000), "cannot say", false},
+		"headers, no end":  {"HTTP/1.1 200 OK\r\n" + strings.Repeat("X: y\r\n", 100), "cannot say", false},
+		"answer and junk":  {length4 + "truetrue", "yes", true},
+		"closes later":     {"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\ntrue", "yes", true},
+		"chunked":          {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ntrue\r\n0\r\n\r\n", "yes", false},
+		"continue, answer": {"HTTP/1.1 100 Continue\r\n\r\n" + length4 + "true", "cannot say", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "s")
@@ -359,22 +363,28 @@ func TestExtauth_believesExactAnswersOnly(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer ln.Close()
-			served := make(chan struct{})
+			served := make(chan int, 1)
 			go func() {
-				defer close(served)
+				conns := 0
+				defer func() { served <- conns }()
 				for first := true; ; first = false {
 					conn, err := ln.Accept()
 					if err != nil {
 						return
 					}
+					conns++
 					if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil && first {
 						_, _ = io.WriteString(conn, c.answer)
+					}
+					if first && c.open {
+						defer conn.Close()
+						continue
 					}
 					_ = conn.Close()
 				}
 			}()
 			w := wires[0]
-			p := startExtauth(t, "--socket", path)
+			p := startExtauth(t, "--socket", path, "--timeout", "5s")
 			if got := w.ask(t, p, "auth:alice:example.com:s:cret"); got != c.want {
 				t.Errorf("%s, want %s", got, c.want)
 			}
@@ -383,7 +393,9 @@ func TestExtauth_believesExactAnswersOnly(t *testing.T) {
 			}
 			p.end(t)
 			ln.Close()
-			<-served
+			if n := <-served; c.open && n != 2 {
+				t.Errorf("%d connections, want a new one for the next query", n)
+			}
 		})
 	}
 }
