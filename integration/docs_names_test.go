@@ -75,6 +75,13 @@ func TestDocs_names(t *testing.T) {
 	for _, o := range config.Options {
 		known[o.Name] = true
 	}
+	module, err := os.ReadFile("../prosody/mod_auth_gatehouse.lua")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`module:get_option\w*\("(\w+)"`).FindAllSubmatch(module, -1) {
+		known[string(m[1])] = true
+	}
 	for _, p := range pages {
 		for _, m := range docMetric.FindAllStringSubmatch(p.text, -1) {
 			known[m[1]] = true // internal/admin compares these with the program

@@ -21,16 +21,18 @@ type docPage struct {
 //	<!-- run: COMMANDS -->             runs shell commands
 //	<!-- file: PATH                    writes a file; "#!" at its beginning makes it executable
 //	TEXT -->
+//	<!-- start: PORT COMMAND -->       starts another server, which takes connections at a port of this machine
 //
 // A fenced block may have marks, which are comments just before it:
 //
 //	<!-- file: PATH -->                writes the block to a file
 //	<!-- check: TEXT -->               gatehouse check says TEXT about this config
+//	<!-- for: SERVER -->               the block is another server's, whom gatehouse check does not know
 //	<!-- test: TestName -->            that test, or fuzz target, proves the block
 //	<!-- test: none, because WHY -->   nothing does
 type docStep struct {
 	line  int
-	lang  string // of a fenced block; "run" and "file" are hidden steps
+	lang  string // of a fenced block; "run", "file" and "start" are hidden steps
 	marks []docMark
 	text  string
 }
@@ -100,7 +102,7 @@ func readPage(path, text string) *docPage {
 			switch {
 			case kind == "file" && hidden:
 				p.steps = append(p.steps, docStep{begin + 1, kind, []docMark{{kind, name}}, body})
-			case kind == "run":
+			case kind == "run", kind == "start":
 				p.steps = append(p.steps, docStep{begin + 1, kind, nil, value})
 			default:
 				marks = append(marks, docMark{kind, value})

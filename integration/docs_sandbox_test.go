@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,7 +32,7 @@ var docPorts = []string{"15222", "15223", "5222", "5223", "5280"}
 // docWrapper runs gatehouse as on a machine whose /etc is that of the sandbox, and where DNS has it for every host.
 const docWrapper = `#!/bin/sh
 case "$*" in
-*--config*|*" -c "*|"token keys"|completion*|man*|*--help) ;;
+*--config*|*" -c "*|"token keys"|completion*|extauth*|man*|*--help) ;;
 *) set -- "$@" --config %s/etc/prosody/prosody.cfg.lua ;;
 esac
 case "$*" in
@@ -86,6 +88,7 @@ func newSandbox(t *testing.T, page string) *sandbox {
 		t.Fatal(err)
 	}
 	s.write("ca.pem", string(ca.PEM()))
+	s.copy("prosody/mod_auth_gatehouse.lua", "../prosody/mod_auth_gatehouse.lua")
 	s.copy("etc/prosody/auth.sh", "../examples/auth.sh")
 	s.copy("etc/prosody/users.txt", "../examples/users.txt")
 	s.write("bin/gatehouse", fmt.Sprintf(docWrapper, root, s.there.Replace("5222"), gatehouse))
@@ -143,7 +146,13 @@ func (s *sandbox) do(step docStep) error {
 		}
 		s.write(path, text)
 	}
+	if _, ok := step.mark("for"); ok {
+		return nil
+	}
 	switch step.lang {
+	case "start":
+		port, command, _ := strings.Cut(step.text, " ")
+		return s.start(s.there.Replace(port), command)
 	case "lua":
 		return s.check(step)
 	case "run", "sh":
@@ -313,7 +322,50 @@ func (s *sandbox) serve(args string) (string, error) {
 	return "", nil
 }
 
-// log returns all that daemons have logged, in the page's words.
+// start starts another server and returns when it takes connections. PORT.pid tells steps how to end it.
+func (s *sandbox) start(port, command string) error {
+	log, err := os.OpenFile(filepath.Join(s.root, "var/log/other.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.Command("bash", "-c", "exec "+s.real(command))
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.root, s.env, log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	s.write(port+".pid", fmt.Sprint(cmd.Process.Pid))
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
+	}()
+	s.t.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		<-ended
+	})
+	gone := false
+	until(s.t, command+" takes connections", patience, func() bool {
+		select {
+		case <-ended:
+			gone = true
+			return true
+		default:
+		}
+		conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", port))
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	})
+	if gone {
+		return fmt.Errorf("%s ended:%s", command, s.log())
+	}
+	return nil
+}
+
+// log returns all that servers have logged, in the page's words.
 func (s *sandbox) log() string {
 	var all strings.Builder
 	_ = filepath.WalkDir(filepath.Join(s.root, "var/log"), func(path string, entry fs.DirEntry, err error) error {

@@ -17,6 +17,7 @@ import (
 //   - console has commands after "$ ", and under each what it prints, where "…" is anything. sh has commands that
 //     succeed. gatehouse serve is left running until the page ends or has another one.
 //   - log has lines that the daemon of the page has written by then; "…" is the rest of it.
+//   - a block for another server is written to its file; that server runs with it from a hidden step on.
 //   - yaml is given to Prometheus's own promtool.
 //   - any other block is a file that a command uses, or a mark says what proves it.
 //
