@@ -54,7 +54,8 @@ type inProcess struct {
 	pool    *extauth.Pool
 }
 
-func startInProcess(b *testing.B) *inProcess {
+// startInProcess starts it, with up behind if that is not nil.
+func startInProcess(b *testing.B, up server.Upstream) *inProcess {
 	self, err := os.Executable()
 	if err != nil {
 		b.Fatal(err)
@@ -79,7 +80,7 @@ func startInProcess(b *testing.B) *inProcess {
 	p.client.CurvePreferences = []tls.CurveID{tls.X25519}
 	s := server.New(&server.Config{
 		Hosts: map[string]*server.Host{domain: {
-			Name: domain, Password: judge{pool}, RequireEncryption: true, Conflict: server.KickOld,
+			Name: domain, Password: judge{pool}, RequireEncryption: true, Conflict: server.KickOld, Upstream: up,
 			TLS: &tls.Config{Certificates: []tls.Certificate{pair.TLS}, MinVersion: tls.VersionTLS12},
 		}},
 		LoginTimeout:        30 * time.Second,
@@ -132,8 +133,9 @@ func (p *inProcess) login(n int) (*xmpptest.Client, error) {
 	return c, nil
 }
 
-func BenchmarkLogin(b *testing.B) {
-	p := startInProcess(b)
+func BenchmarkLogin(b *testing.B) { benchmarkLogin(b, startInProcess(b, nil)) }
+
+func benchmarkLogin(b *testing.B, p *inProcess) {
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		c, err := p.login(i)
@@ -155,7 +157,7 @@ func BenchmarkLogin(b *testing.B) {
 // BenchmarkSession reports what a silent session keeps, client and server
 // together: heap that is in use, and the goroutine's stack.
 func BenchmarkSession(b *testing.B) {
-	p := startInProcess(b)
+	p := startInProcess(b, nil)
 	heap, stacks := memory()
 	for i := 0; b.Loop(); i++ {
 		c, err := p.login(i)

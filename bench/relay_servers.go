@@ -150,7 +150,7 @@ func (r *rig) relayingTickets(ctx context.Context) (prosody, gatehouse *process,
 		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	credentials := []string{"gatehouse_auth_api_user = \"prosody\"", "gatehouse_auth_api_password = \"of the bench\""}
+	credentials := []string{"gatehouse_auth_api_user = \"prosody\"", "gatehouse_auth_api_password = \"none but this Prosody knows this\""}
 	prosody, err = r.prosody(ctx, append(credentials, "authentication = \"gatehouse\"",
 		fmt.Sprintf("gatehouse_auth_url = \"http://127.0.0.1:%d/auth\"", port))...)
 	if err != nil {
