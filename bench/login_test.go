@@ -44,7 +44,7 @@ var heapFile = flag.String("heap", "", "BenchmarkSession: write a heap profile t
 
 // inProcess is a server with a pool in this process, to be profiled:
 //
-//	go test -run '^$' -bench Login -benchtime 5000x -cpuprofile cpu.out ./bench
+//	go test -run '^$' -bench '^BenchmarkLogin$' -benchtime 5000x -cpuprofile cpu.out ./bench
 //	go tool pprof -tagfocus side=server -top cpu.out
 //	go test -run '^$' -bench Session -benchtime 5000x -memprofilerate 1 ./bench -heap mem.out
 //	go tool pprof -inuse_space -focus server.*run -top mem.out
