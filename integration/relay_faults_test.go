@@ -37,9 +37,7 @@ func TestRelay_backendStopped(t *testing.T) {
 		}
 	}
 	r.expect(t, "wrong password without Prosody", "alice", "wrong", "not-authorized")
-	if log := r.reloadable.log.String(); !strings.Contains(log, "upstream is down") {
-		t.Error("the log does not say why")
-	}
+	r.says(t, 0, "upstream is down")
 	r.backend.start(t)
 	r.works(t)
 }
@@ -51,8 +49,11 @@ func TestRelay_backendPaused(t *testing.T) {
 	const timeout = 2 * time.Second
 	r.set("gatehouse_upstream_timeout", int(timeout.Seconds()))
 	r.begin(t)
-	r.expect(t, "before", "alice", relayAccounts["alice"], "success")
+	c := r.alice(t, "phone")
 	r.backend.signal(syscall.SIGSTOP)
+	if err := c.Send("<iq type='get' id='patient' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>"); err != nil {
+		t.Fatal(err)
+	}
 	got, took := r.login(t, "alice", relayAccounts["alice"])
 	if got != temporary || took < timeout || took > timeout+time.Second {
 		t.Errorf("while Prosody is paused: %q after %v, want %q after %v", got, took, temporary, timeout)
@@ -60,6 +61,40 @@ func TestRelay_backendPaused(t *testing.T) {
 	r.expect(t, "wrong password while Prosody is paused", "alice", "wrong", "not-authorized")
 	r.backend.signal(syscall.SIGCONT)
 	r.works(t)
+	if answer, err := c.Expect("iq"); err != nil || answer.Attr("id") != "patient" {
+		t.Errorf("who was in before: %v, %v", answer, err)
+	}
+}
+
+// TestRelay_brokenOff ends the connection behind when the ticket was sent and not answered: gatehouse cannot know what has
+// become of it.
+func TestRelay_brokenOff(t *testing.T) {
+	t.Parallel()
+	r := newRelay(t, "gatehouse")
+	deaf := newTap(t, "")
+	r.set("gatehouse_upstream", []any{deaf.address, r.backend.address})
+	r.begin(t)
+	c, err := dial(t, r.address, "starttls", "localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	message := encoded(plain("alice", relayAccounts["alice"]))
+	if err := c.Sendf("<auth xmlns='%s' mechanism='PLAIN'>%s</auth>", xmpptest.NSSASL, message); err != nil {
+		t.Fatal(err)
+	}
+	deaf.secret(t)
+	deaf.cut()
+	began := time.Now()
+	if answer, err := c.Expect("failure"); err != nil || answer.Condition() != temporary {
+		t.Errorf("the login: %v, %v", answer, err)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("the client heard of it after %v", took)
+	}
+	// The same stream may try again, and gets to the other server.
+	if got, err := attempt(c, "PLAIN", plain("alice", relayAccounts["alice"])); err != nil || got != "success" {
+		t.Errorf("the next try: %q, %v", got, err)
+	}
 }
 
 // TestRelay_backendDies kills Prosody under a session: the client hears of it at once, and comes back when Prosody does.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ const relayAPIPassword = "canary-api-password-0123456789"
 // backend is a Prosody that gatehouse hands its clients to. It can be stopped and started again, and keeps its address.
 type backend struct {
 	address string // host:port
+	direct  string // the same, for TLS at once
 	ca      string // PEM file: who vouches for its certificate
 	usersCA string // PEM file: whose client certificates it believes
 	log     *logBuffer
@@ -46,9 +48,9 @@ func startBackend(t testing.TB, authentication, apiURL string, accounts map[stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := freePorts(t, 1)[0]
+	ports := freePorts(t, 2)
 	b := &backend{
-		address: loopback(port), ca: filepath.Join(dir, "ca.pem"), usersCA: filepath.Join(dir, "users.pem"),
+		address: loopback(ports[0]), direct: loopback(ports[1]), ca: filepath.Join(dir, "ca.pem"), usersCA: filepath.Join(dir, "users.pem"),
 		log: newLogBuffer(), dir: dir,
 	}
 	if err := os.WriteFile(b.ca, ca.PEM(), 0o644); err != nil {
@@ -65,7 +67,8 @@ func startBackend(t testing.TB, authentication, apiURL string, accounts map[stri
 			t.Fatal(err)
 		}
 	}
-	b.env = append(os.Environ(), "TEST_DATA="+dir, fmt.Sprint("TEST_PORT=", port), "TEST_AUTH="+authentication,
+	b.env = append(os.Environ(), "TEST_DATA="+dir, "TEST_AUTH="+authentication,
+		fmt.Sprint("TEST_PORT=", ports[0]), fmt.Sprint("TEST_DIRECT_PORT=", ports[1]),
 		"TEST_API="+apiURL, "TEST_API_PASSWORD="+relayAPIPassword, "TEST_CERTIFICATE="+certificate, "TEST_KEY="+key,
 		"TEST_USERS_CA="+b.usersCA, "TEST_MODULES="+absolute(t, "../prosody"))
 	t.Cleanup(func() {
@@ -225,6 +228,14 @@ func (r *relay) expect(t testing.TB, what, user, password, right string) {
 	if got, _ := r.login(t, user, password); got != right {
 		t.Errorf("%s: %q, want %q", what, got, right)
 	}
+}
+
+// says waits until gatehouse's log, from an offset on, holds a text.
+func (r *relay) says(t testing.TB, from int, text string) {
+	t.Helper()
+	until(t, fmt.Sprintf("%q in the log", text), patience, func() bool {
+		return strings.Contains(r.reloadable.log.String()[from:], text)
+	})
 }
 
 // alice is a bound session of hers.

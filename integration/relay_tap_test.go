@@ -29,7 +29,13 @@ const deafGreeting = "<?xml version='1.0'?><stream:stream xmlns='jabber:client' 
 
 func newTap(t testing.TB, server string) *tap {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	return newTapAt(t, "tcp", "127.0.0.1:0", server)
+}
+
+// newTapAt is newTap with an address of choice, or a unix socket.
+func newTapAt(t testing.TB, network, at, server string) *tap {
+	t.Helper()
+	ln, err := net.Listen(network, at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +74,7 @@ func (p *tap) serve(conn net.Conn, server string) {
 	go func() {
 		defer close(back)
 		_, _ = io.Copy(conn, up)
-		_ = conn.(*net.TCPConn).CloseWrite()
+		_ = conn.(interface{ CloseWrite() error }).CloseWrite()
 	}()
 	_, _ = io.Copy(up, io.TeeReader(conn, p.sent))
 	_ = up.(*net.TCPConn).CloseWrite()
@@ -87,7 +93,9 @@ func (p *tap) cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, conn := range p.conns {
-		_ = conn.(*net.TCPConn).SetLinger(0) // it may be closed already
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0) // it may be closed already
+		}
 		_ = conn.Close()
 	}
 	p.conns = nil

@@ -5,6 +5,7 @@ plugin_paths = { ENV_TEST_MODULES }
 log = { debug = "*console" }
 c2s_interfaces = { "127.0.0.1" }
 c2s_ports = { ENV_TEST_PORT }
+c2s_direct_tls_ports = { ENV_TEST_DIRECT_PORT }
 ssl = { certificate = ENV_TEST_CERTIFICATE, key = ENV_TEST_KEY }
 -- The way from gatehouse is on this machine.
 c2s_require_encryption = false
