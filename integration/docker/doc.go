@@ -5,6 +5,7 @@
 //   - hosts_test.go is the table: each server with each way in which gatehouse tells it who somebody is.
 //   - login_test.go logs in; session_test.go uses what comes after, through the relay.
 //   - outage_test.go takes the server behind away, before, during and after a login.
+//   - direct_test.go logs in at the servers themselves.
 //   - clients_test.go lets clients talk that we did not write.
 //
 // It is a module of its own, so that the tests of the program need no Docker. The tests share one stack and run one after

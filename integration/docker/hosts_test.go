@@ -56,7 +56,7 @@ func register() error {
 // connect opens a connection to gatehouse that the test closes.
 func connect(t *testing.T) *xmpptest.Client {
 	t.Helper()
-	address, err := servers.address()
+	address, err := servers.address("gatehouse")
 	must(t, err)
 	c, err := xmpptest.Dial(address)
 	must(t, err)
@@ -78,7 +78,12 @@ func (h host) login(t *testing.T, user, resource string) *xmpptest.Client {
 
 // try authenticates and returns "success" or the condition of the failure, and how long the answer took.
 func (h host) try(user, password string) (answer string, took time.Duration, err error) {
-	address, err := servers.address()
+	return h.tryAt("gatehouse", user, password)
+}
+
+// tryAt is try at the client port of some service.
+func (h host) tryAt(service, user, password string) (answer string, took time.Duration, err error) {
+	address, err := servers.address(service)
 	if err != nil {
 		return "", 0, err
 	}
@@ -105,20 +110,26 @@ func (h host) try(user, password string) (answer string, took time.Duration, err
 // answers fails the test unless a login gets that answer, within a time.
 func (h host) answers(t *testing.T, user, password, want string, within time.Duration) {
 	t.Helper()
-	answer, took, err := h.try(user, password)
+	h.answersAt(t, "gatehouse", user, password, want, within)
+}
+
+// answersAt is answers at the client port of some service.
+func (h host) answersAt(t *testing.T, service, user, password, want string, within time.Duration) {
+	t.Helper()
+	answer, took, err := h.tryAt(service, user, password)
 	must(t, err)
 	if answer != want || took > within {
 		t.Errorf("login of %s at %s: %s after %v, want %s within %v", user, h.name, answer, took, want, within)
 	}
 }
 
-// recovers waits until a login succeeds again.
-func (h host) recovers(t *testing.T) {
+// recovers waits until a login at a service succeeds again.
+func (h host) recovers(t *testing.T, service string) {
 	t.Helper()
 	must(t, poll(func() error {
-		answer, _, err := h.try("alice", password("alice"))
+		answer, _, err := h.tryAt(service, "alice", password("alice"))
 		if err == nil && answer != "success" {
-			err = fmt.Errorf("login at %s: %s", h.name, answer)
+			err = fmt.Errorf("login of alice at %s, %s: %s", service, h.name, answer)
 		}
 		return err
 	}))

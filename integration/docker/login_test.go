@@ -53,7 +53,7 @@ func TestLogin_scriptDown(t *testing.T) {
 					h.answers(t, "alice", password("alice"), "temporary-auth-failure", scriptTimeout+soon)
 				}
 			})
-			h.recovers(t)
+			h.recovers(t, "gatehouse")
 		})
 	}
 }

@@ -23,31 +23,28 @@ type outage struct {
 	back func(id, service string) error
 }
 
-func docker(args ...string) error {
-	_, err := servers.run(append([]string{"docker"}, args...)...)
-	return err
-}
-
 var outages = []outage{
 	{
 		name: "paused",
-		away: func(id string) error { return docker("pause", id) },
-		back: func(id, _ string) error { return docker("unpause", id) },
+		away: func(id string) error { return servers.docker("pause", id) },
+		back: func(id, _ string) error { return servers.docker("unpause", id) },
 	},
 	{
 		name: "stopped",
-		away: func(id string) error { return docker("stop", id) },
-		back: func(id, _ string) error { return docker("start", id) },
+		away: func(id string) error { return servers.docker("stop", id) },
+		back: func(id, _ string) error { return servers.docker("start", id) },
 	},
 	{
 		name: "killed",
-		away: func(id string) error { return docker("kill", id) },
-		back: func(id, _ string) error { return docker("start", id) },
+		away: func(id string) error { return servers.docker("kill", id) },
+		back: func(id, _ string) error { return servers.docker("start", id) },
 	},
 	{
 		name: "disconnected",
-		away: func(id string) error { return docker("network", "disconnect", network, id) },
-		back: func(id, service string) error { return docker("network", "connect", "--alias", service, network, id) },
+		away: func(id string) error { return servers.docker("network", "disconnect", network, id) },
+		back: func(id, service string) error {
+			return servers.docker("network", "connect", "--alias", service, network, id)
+		},
 	},
 }
 
@@ -75,7 +72,7 @@ func each(t *testing.T, test func(t *testing.T, h host, o outage, away, back fun
 				}
 				t.Cleanup(func() {
 					back()
-					h.recovers(t)
+					h.recovers(t, "gatehouse")
 				})
 				test(t, h, o, away, back)
 			})
@@ -93,7 +90,7 @@ func TestOutage_before(t *testing.T) {
 		}
 		h.answers(t, "alice", "wrong", "not-authorized", soon)
 		back()
-		h.recovers(t)
+		h.recovers(t, "gatehouse")
 	})
 }
 
@@ -144,22 +141,22 @@ func TestOutage_during(t *testing.T) {
 	}{
 		{
 			name: "goes on",
-			then: func(id, _ string) error { return docker("unpause", id) },
+			then: func(id, _ string) error { return servers.docker("unpause", id) },
 			want: "success",
 		},
 		{
 			name: "killed",
 			then: kill,
-			undo: func(id, _ string) error { return docker("start", id) },
+			undo: func(id, _ string) error { return servers.docker("start", id) },
 			want: "temporary-auth-failure",
 		},
 		{
 			name: "disconnected",
 			then: func(id, _ string) error {
-				if err := docker("network", "disconnect", network, id); err != nil {
+				if err := servers.docker("network", "disconnect", network, id); err != nil {
 					return err
 				}
-				return docker("unpause", id)
+				return servers.docker("unpause", id)
 			},
 			undo: outages[3].back,
 			want: "temporary-auth-failure",
@@ -171,7 +168,7 @@ func TestOutage_during(t *testing.T) {
 				id, err := servers.container(h.server)
 				must(t, err)
 				must(t, established(false))
-				must(t, docker("pause", id))
+				must(t, servers.docker("pause", id))
 				results := make(chan result, 1)
 				go func() {
 					answer, took, err := h.try("alice", password("alice"))
@@ -190,7 +187,7 @@ func TestOutage_during(t *testing.T) {
 					t.Errorf("%s after %v, want %s", r.answer, r.took, test.want)
 				}
 				must(t, servers.healthy(h.server))
-				h.recovers(t)
+				h.recovers(t, "gatehouse")
 			})
 		}
 	}
@@ -209,5 +206,8 @@ func kill(id, _ string) error {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		return err
 	}
-	return docker("unpause", id)
+	if err := servers.docker("unpause", id); err != nil {
+		return err
+	}
+	return servers.docker("wait", id)
 }

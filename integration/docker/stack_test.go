@@ -36,6 +36,12 @@ func newStack(dir string) *stack {
 	return &stack{dir: dir, compose: append(compose, "--project-name", project, "--file", "compose.yaml")}
 }
 
+// docker runs a command of Docker.
+func (s *stack) docker(args ...string) error {
+	_, err := s.run(append([]string{"docker"}, args...)...)
+	return err
+}
+
 // run runs a command and returns what it wrote to standard output.
 func (s *stack) run(command ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
@@ -82,9 +88,10 @@ func (s *stack) logs() string {
 	return output
 }
 
-// container returns the id of a service's container.
+// container returns the id of a service's container, which may have ended. Compose would know, too, but takes a second.
 func (s *stack) container(service string) (string, error) {
-	id, err := s.run(append(s.compose, "ps", "--all", "--quiet", service)...)
+	id, err := s.run("docker", "ps", "--all", "--quiet", "--no-trunc",
+		"--filter", "label=com.docker.compose.project="+project, "--filter", "label=com.docker.compose.service="+service)
 	if err == nil && (id == "" || strings.Contains(id, "\n")) {
 		err = fmt.Errorf("service %s has not one container: %q", service, id)
 	}
@@ -106,14 +113,22 @@ func (s *stack) healthy(service string) error {
 	})
 }
 
-// exec runs a command in a service's container.
-func (s *stack) exec(service string, command ...string) (string, error) {
-	return s.run(append(append(s.compose, "exec", "-T", service), command...)...)
+// address returns where a service takes clients. It is another one after each start.
+func (s *stack) address(service string) (string, error) {
+	id, err := s.container(service)
+	if err != nil {
+		return "", err
+	}
+	return s.run("docker", "port", id, "5222/tcp")
 }
 
-// address returns where clients connect.
-func (s *stack) address() (string, error) {
-	return s.run(append(s.compose, "port", "gatehouse", "5222")...)
+// exec runs a command in a service's container.
+func (s *stack) exec(service string, command ...string) (string, error) {
+	id, err := s.container(service)
+	if err != nil {
+		return "", err
+	}
+	return s.run(append([]string{"docker", "exec", id}, command...)...)
 }
 
 // must fails the test if a step of it cannot be done.
