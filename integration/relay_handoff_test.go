@@ -103,6 +103,33 @@ func TestRelay_handOffs(t *testing.T) {
 	}
 }
 
+// TestRelay_names logs in under names and with passwords that have to be prepared. Who comes in is the same user on both
+// sides, and a name that servers may prepare differently does not come in at all.
+func TestRelay_names(t *testing.T) {
+	t.Parallel()
+	for auth, authentication := range map[string]string{"ticket": "gatehouse", "password": "internal_plain"} {
+		t.Run(auth, func(t *testing.T) {
+			t.Parallel()
+			r := newRelay(t, authentication)
+			r.set("gatehouse_upstream_auth", auth)
+			r.begin(t)
+			for _, test := range []struct{ user, password, jid string }{
+				{"Alice", relayAccounts["alice"], "alice@localhost/phone"},
+				{"ＡＬＩＣＥ", relayAccounts["alice"], "alice@localhost/phone"},
+				{"björn", relayAccounts["björn"], "björn@localhost/phone"},
+				{"BJO\u0308RN", strings.ReplaceAll(relayAccounts["björn"], " ", "\u00a0"), "björn@localhost/phone"},
+			} {
+				if _, jid := session(t, r.address, "localhost", test.user, test.password, "phone"); jid != test.jid {
+					t.Errorf("%s is bound to %q, want %q", test.user, jid, test.jid)
+				}
+			}
+			// PRECIS has no place for hearts in names, and nodeprep has.
+			r.expect(t, "a name that is not the same everywhere", "♥", relayAccounts["♥"], "not-authorized")
+			r.says(t, 0, "the user's name would be another one at the upstream")
+		})
+	}
+}
+
 // checkPassword asks the auth API.
 func (r *relay) checkPassword(t testing.TB, user, password string) string {
 	t.Helper()

@@ -3,6 +3,7 @@ package integration
 import (
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -63,7 +64,7 @@ func startBackend(t testing.TB, authentication, apiURL string, accounts map[stri
 	}
 	for user, password := range accounts {
 		text := fmt.Sprintf("return { password = %s };\n", luaString(password))
-		if err := os.WriteFile(filepath.Join(known, user+".dat"), []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(known, strings.ToLower(url.PathEscape(user))+".dat"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -148,7 +149,12 @@ type relay struct {
 	global  options
 }
 
-var relayAccounts = map[string]string{"alice": "secret-of-alice", "bob": "secret-of-bob"}
+var relayAccounts = map[string]string{
+	"alice": "secret-of-alice",
+	"bob":   "secret-of-bob",
+	"björn": "pässwörd: ☃ <&> 😀",
+	"♥":     "secret-of-hearts",
+}
 
 // newRelay makes all but the running gatehouse, which begin starts: the way behind can still be changed.
 func newRelay(t testing.TB, authentication string) *relay {

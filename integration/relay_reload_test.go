@@ -1,11 +1,14 @@
 package integration
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"gatehouse.im/gatehouse/internal/xmpptest"
 )
 
 // TestRelay_hostRemoved takes the host out of the config: who is in is told so, and nobody gets in any more.
@@ -29,6 +32,39 @@ func TestRelay_hostRemoved(t *testing.T) {
 	r.hosts = relayed
 	r.reload(t)
 	r.expect(t, "with the host again", "alice", relayAccounts["alice"], "success")
+}
+
+// TestRelay_comesAndGoes puts a server behind a host that had none, and takes it away. Who is in stays where he is.
+func TestRelay_comesAndGoes(t *testing.T) {
+	t.Parallel()
+	r := newRelay(t, "gatehouse")
+	behind := r.hosts[0].options["gatehouse_upstream"]
+	r.set("gatehouse_upstream", nil)
+	r.begin(t)
+	var sessions []*xmpptest.Client
+	for n, test := range []struct {
+		upstream any
+		name     string // of the software that serves
+	}{{nil, "gatehouse"}, {behind, "Prosody"}, {nil, "gatehouse"}} {
+		r.set("gatehouse_upstream", test.upstream)
+		if n > 0 {
+			r.reload(t)
+		}
+		c := r.alice(t, fmt.Sprint("phone", n))
+		sessions = append(sessions, c)
+		version, err := c.IQ("get", "localhost", "<query xmlns='jabber:iq:version'/>")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name := version.Child("query").Child("name"); name == nil || name.Text != test.name {
+			t.Errorf("login %d is served by %s, want %s", n, version.Raw, test.name)
+		}
+	}
+	for n, c := range sessions {
+		if err := c.Ping(); err != nil {
+			t.Errorf("session %d: %v", n, err)
+		}
+	}
 }
 
 // TestRelay_upstreamChanges moves the server behind to and fro while fifty people a second log in. Nobody hears anything
