@@ -1,7 +1,9 @@
 package integration
 
 import (
+	"fmt"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -207,4 +209,36 @@ func TestRelay_clientLeaves(t *testing.T) {
 			return strings.Count(r.backend.log.String(), "Client disconnected") == n+1
 		})
 	}
+}
+
+// TestRelay_crowdReturns kills Prosody under sixty sessions. All hear of it, all come back by themselves while it starts
+// again, and none hears meanwhile that the password is wrong.
+func TestRelay_crowdReturns(t *testing.T) {
+	t.Parallel()
+	r := startRelay(t)
+	const people = 60
+	clients := make([]*xmpptest.Client, people)
+	for n := range clients {
+		clients[n] = r.alice(t, fmt.Sprint("phone", n))
+	}
+	r.backend.kill()
+	var group sync.WaitGroup
+	defer group.Wait()
+	for n, c := range clients {
+		group.Go(func() {
+			expectLost(t, c)
+			for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+				got, err := authenticate(t, r.address, "localhost", "PLAIN", plain("alice", relayAccounts["alice"]))
+				switch {
+				case err == nil && got == "success":
+					return
+				case err != nil || got != temporary:
+					t.Errorf("client %d on its way back: %q, %v", n, got, err)
+					return
+				}
+			}
+			t.Errorf("client %d does not get in again", n)
+		})
+	}
+	r.backend.start(t)
 }
