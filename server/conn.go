@@ -38,7 +38,7 @@ type conn struct {
 	rw     net.Conn  // raw, or TLS on top of it
 	tls    *tls.Conn // nil while there is no TLS
 	wire   *wire     // below it
-	up     net.Conn  // the leg to the server behind, once the user is let in
+	up     net.Conn  // the leg to the server behind, once the user is let in; set under mu
 	direct bool
 	in     *xmlstream.Reader
 
@@ -49,7 +49,7 @@ type conn struct {
 	failures int       // failed attempts to log in
 	asked    time.Time // when the judge was asked last
 
-	// mu guards what is below, and the read deadline.
+	// mu guards what is below, and the read deadline and those of up.
 	mu     sync.Mutex
 	ending *streamError
 	name   string // of the host, for SetConfig
@@ -171,6 +171,9 @@ func (c *conn) end(e *streamError) {
 		c.ending = e
 	}
 	_ = c.raw.SetReadDeadline(longAgo)
+	if c.up != nil {
+		_ = c.up.SetDeadline(longAgo) // it may be what the goroutine waits for
+	}
 }
 
 // endingWith returns what end was called with, or nil.
@@ -202,7 +205,11 @@ func (c *conn) write(b []byte) error {
 func (c *conn) close(err error) {
 	_ = c.rw.SetDeadline(time.Now().Add(lastWords))
 	if errors.Is(err, io.EOF) {
-		if c.opened && c.state != StateRelay {
+		if c.state == StateRelay {
+			linger(c.rw, c.raw) // the client may have sent more, and not read all
+			return
+		}
+		if c.opened {
 			_ = c.write([]byte("</stream:stream>"))
 		}
 		_ = c.rw.Close()

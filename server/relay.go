@@ -47,7 +47,12 @@ func (c *conn) openUpstream(ctx context.Context, cred saslmech.Credentials) *sas
 	case err != nil:
 		return &saslmech.Failure{Condition: saslmech.TemporaryAuthFailure, Cause: err, Text: textTemporary}
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.up = up
+	if c.ending != nil {
+		_ = up.SetDeadline(longAgo)
+	}
 	return nil
 }
 
@@ -78,25 +83,32 @@ func (c *conn) relay() error {
 		defer close(ended)
 		var failed error
 		lost, failed = pump(&back, newSource(up, nil))
-		if lost != nil || failed != nil {
-			_ = c.raw.SetReadDeadline(longAgo)
-			return
+		switch {
+		case lost != nil:
+			c.limit(longAgo) // what the client sends gets nowhere
+		case failed != nil:
+			c.limit(time.Now().Add(lastWords)) // it may have sent something all the same
+		default:
+			if back.between() {
+				_, _ = io.WriteString(&back, streamEndTag)
+			}
+			closeWrite(c.rw, c.raw)
+			c.limit(time.Now().Add(halfClosed))
 		}
-		if back.between() {
-			_, _ = io.WriteString(c.rw, streamEndTag)
-		}
-		closeWrite(c.rw, c.raw)
-		_ = c.raw.SetReadDeadline(time.Now().Add(halfClosed))
 	}()
 	gone, failed := pump(up, newSource(c.rw, c.wire))
-	if gone == nil && failed == nil {
+	if failed == nil && !errors.Is(gone, os.ErrDeadlineExceeded) {
 		closeWrite(up, up)
-		_ = up.SetReadDeadline(time.Now().Add(halfClosed))
+	}
+	if gone == nil && failed == nil {
+		c.limit(time.Now().Add(halfClosed))
 	} else {
-		_ = up.SetDeadline(longAgo)
-		_ = c.raw.SetWriteDeadline(time.Now().Add(lastWords))
+		c.limit(time.Now().Add(lastWords))
 	}
 	<-ended
+	// To close with bytes unread would be a reset, and what the client sent last
+	// might be lost with it.
+	_, _ = io.Copy(io.Discard, up)
 	switch {
 	case !back.between():
 		// In the middle of an element, or behind the last, nothing can be said.
@@ -107,6 +119,19 @@ func (c *conn) relay() error {
 		return remoteFailed
 	}
 	return io.EOF
+}
+
+// limit gives both sides until t for what they are at, if nobody wants the
+// connection to end sooner.
+func (c *conn) limit(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ending != nil {
+		_ = c.raw.SetWriteDeadline(time.Now().Add(lastWords))
+		return
+	}
+	_ = c.raw.SetDeadline(t)
+	_ = c.up.SetDeadline(t)
 }
 
 // A source is read without a buffer being held while there is nothing to read.
