@@ -58,9 +58,8 @@ func newSandbox(t *testing.T, page string) *sandbox {
 	s := &sandbox{t: t, root: root}
 	t.Cleanup(func() { _ = os.RemoveAll(root) })
 	var there, back []string
-	for _, port := range docPorts {
-		_, free, _ := strings.Cut(unusedAddress(t), ":")
-		there, back = append(there, port, free), append(back, free, port)
+	for i, free := range freePorts(t, len(docPorts)) {
+		there, back = append(there, docPorts[i], fmt.Sprint(free)), append(back, fmt.Sprint(free), docPorts[i])
 	}
 	s.there, s.back = strings.NewReplacer(there...), strings.NewReplacer(append(back, root, "")...)
 
