@@ -18,7 +18,7 @@ lua5.4             the reference for config files
 lua-check          luacheck, for the Prosody module
 fail2ban           the filter of contrib/fail2ban
 python3-systemd    fail2ban, where it reads the journal
-systemd            journalctl, for the queries of docs/log.md
+systemd            journalctl for the queries of docs/log.md; systemd-analyze rates the unit
 systemd-journal-remote  to make a journal for it
 jq                 a query of docs/log.md
 logrotate          the rules of docs/log.md
@@ -32,7 +32,6 @@ curl               docs/: the control socket, readiness
 perl               an example script of docs/configure.md
 php-cli            another one
 prometheus         promtool, for the rules of docs/metrics.md; it is not started
-systemd            systemd-analyze rates the unit, systemd-socket-activate passes sockets
 ejabberd           a server behind; it is not started
 prosody            the reference for config files, and the server behind; it is not started as a service
 prosody-modules    its mod_auth_ccert, for internal/upstream
