@@ -96,7 +96,10 @@ func (a *adminPorts) prepare(ctx context.Context, cfg *config.Config, inherited 
 
 func (c *adminChange) add(ctx context.Context, at config.AdminAddr, kind adminKind, inherited inheritedSockets) error {
 	at.Pos = config.Pos{} // the same address on another line is the same
-	if c.next[at] != nil {
+	if taken := c.next[at]; taken != nil {
+		if kind == forExtauth {
+			return fmt.Errorf("%s is used already, by those who have other rights; name another path", at.Addr)
+		}
 		return nil
 	}
 	if open := c.ports.list()[at]; open != nil && open.kind == kind && open.reachable() {
