@@ -179,6 +179,9 @@ func TestRelay_failOver(t *testing.T) {
 	r.expect(t, "none open", "alice", relayAccounts["alice"], temporary)
 }
 
+// unbound is what Prosody's log says when a session of resource "phone" has ended.
+const unbound = "Unbinding resource for alice@localhost/phone"
+
 // TestRelay_shutdown ends gatehouse: clients are told so, and Prosody notices.
 func TestRelay_shutdown(t *testing.T) {
 	t.Parallel()
@@ -189,7 +192,7 @@ func TestRelay_shutdown(t *testing.T) {
 		t.Error(err)
 	}
 	until(t, "Prosody notices", patience, func() bool {
-		return strings.Contains(r.backend.log.String(), "Client disconnected")
+		return strings.Contains(r.backend.log.String(), unbound)
 	})
 }
 
@@ -206,7 +209,7 @@ func TestRelay_clientLeaves(t *testing.T) {
 			t.Fatal(err)
 		}
 		until(t, "Prosody notices", 2*time.Second, func() bool {
-			return strings.Count(r.backend.log.String(), "Client disconnected") == n+1
+			return strings.Count(r.backend.log.String(), unbound) == n+1
 		})
 	}
 }
