@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -70,9 +71,10 @@ func (c *conn) relay() error {
 	c.enter(StateRelay)
 	_ = c.raw.SetWriteDeadline(time.Time{})
 	c.readUntil(time.Time{})
+	forth := fromHeader{w: up}
 	// What the client sent before it was told of its success.
 	if rest := c.in.Rest(); len(rest) > 0 {
-		if _, err := up.Write(rest); err != nil {
+		if _, err := forth.Write(rest); err != nil {
 			return remoteFailed
 		}
 	}
@@ -96,9 +98,14 @@ func (c *conn) relay() error {
 			c.limit(time.Now().Add(halfClosed))
 		}
 	}()
-	gone, failed := pump(up, newSource(c.rw, c.wire))
+	gone, failed := pump(&forth, newSource(c.rw, c.wire))
 	if failed == nil && !errors.Is(gone, os.ErrDeadlineExceeded) {
-		closeWrite(up, up)
+		// ejabberd takes no notice of TLS's close_notify alone.
+		raw := up
+		if t, ok := up.(*tls.Conn); ok {
+			raw = t.NetConn()
+		}
+		closeWrite(up, raw)
 	}
 	if gone == nil && failed == nil {
 		c.limit(time.Now().Add(halfClosed))
@@ -205,6 +212,27 @@ func pumpBlocking(dst io.Writer, src io.Reader) (read, write error) {
 			return err, nil
 		}
 	}
+}
+
+// fromHeader leaves out the white space before the client's new stream header.
+// Clients exist that end their lines: what follows </auth> still belongs to the
+// old stream, and a header that does not come first is no XML.
+type fromHeader struct {
+	w     io.Writer
+	begun bool
+}
+
+func (f *fromHeader) Write(p []byte) (int, error) {
+	if f.begun {
+		return f.w.Write(p)
+	}
+	rest := bytes.TrimLeft(p, " \t\r\n")
+	if len(rest) == 0 {
+		return len(p), nil
+	}
+	f.begun = true
+	n, err := f.w.Write(rest)
+	return len(p) - len(rest) + n, err
 }
 
 // tail writes to the client, and remembers how that ended.
