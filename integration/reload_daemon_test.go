@@ -12,9 +12,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -258,7 +258,7 @@ func (r *reloadable) memory(t testing.TB, field string) int {
 }
 
 // freePorts finds so many TCP ports that nobody uses. The system gives none of them to the sockets of clients, so they
-// stay free until they are used, whatever other tests do.
+// stay free until they are used, whatever other tests do: none gets the same.
 func freePorts(t testing.TB, n int) []int {
 	t.Helper()
 	const first, past = 10000, 32000
@@ -269,16 +269,20 @@ func freePorts(t testing.TB, n int) []int {
 		if tries > 1000 {
 			t.Fatalf("no free port: %v", err)
 		}
-		if err != nil || slices.Contains(ports, port) {
+		if err != nil {
 			continue
 		}
 		if err := ln.Close(); err != nil {
 			t.Fatal(err)
 		}
-		ports = append(ports, port)
+		if _, taken := takenPorts.LoadOrStore(port, true); !taken {
+			ports = append(ports, port)
+		}
 	}
 	return ports
 }
+
+var takenPorts sync.Map // by freePorts
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
