@@ -15,7 +15,8 @@ var allowed = map[string][]string{
 	"cmd/gatehouse":     {"config", "server", "extauth", "saslmech", "internal/admin", "internal/authapi", "internal/client", "internal/logging", "internal/ticket", "internal/token", "internal/upstream"},
 	"config":            {"internal/luaconf"},
 	"server":            {"saslmech", "internal/xmlstream"},
-	"internal/authapi":  {"saslmech"},
+	"internal/admin":    {"internal/httpserver"},
+	"internal/authapi":  {"internal/httpserver", "saslmech"},
 	"internal/client":   {"saslmech", "internal/xmlstream"},
 	"internal/upstream": {"saslmech", "internal/xmlstream"},
 }

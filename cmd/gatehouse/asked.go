@@ -16,19 +16,18 @@ import (
 // hosts as they are configured at that moment.
 type asked struct{ *daemon }
 
-func (d asked) host(name string) (*parts, *server.Host, error) {
-	p := d.parts.Load()
-	h := p.server.Hosts[name]
+func (d asked) host(name string) (*server.Host, error) {
+	h := d.parts.Load().server.Hosts[name]
 	if h == nil {
-		return nil, nil, fmt.Errorf("gatehouse serves no host %q", name)
+		return nil, fmt.Errorf("gatehouse serves no host %q", name)
 	}
-	return p, h, nil
+	return h, nil
 }
 
 // CheckPassword implements authapi.Judge. A ticket is judged as one and by nobody
 // else, a token where the host has tokens, and the rest by the script.
 func (d asked) CheckPassword(ctx context.Context, user, host, password string) (bool, error) {
-	_, h, err := d.host(host)
+	h, err := d.host(host)
 	if err != nil {
 		return false, err
 	}
@@ -47,7 +46,7 @@ func (d asked) CheckPassword(ctx context.Context, user, host, password string) (
 
 // UserExists implements authapi.Judge.
 func (d asked) UserExists(ctx context.Context, user, host string) (bool, error) {
-	_, h, err := d.host(host)
+	h, err := d.host(host)
 	if err != nil {
 		return false, err
 	}
@@ -83,7 +82,7 @@ func (d asked) RemoveUser(ctx context.Context, user, host, password string) (boo
 
 // script returns the script of a host whose passwords it knows.
 func (d asked) script(host string) (*script, error) {
-	_, h, err := d.host(host)
+	h, err := d.host(host)
 	if err != nil {
 		return nil, err
 	}
