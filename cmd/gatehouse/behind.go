@@ -52,7 +52,8 @@ func upstreamConfig(u *config.Upstream) upstream.Config {
 }
 
 // errNoPassword says that the server behind wants the client's own password, and
-// the client has shown something else.
+// the client has shown something else: a token, by X-TOKEN or in the place of the
+// password. The client was let in, so that this is no no.
 var errNoPassword = errors.New("the server behind checks passwords (gatehouse_upstream_auth), and the client has logged in without one")
 
 // credentials returns what tells the server behind who the user is
@@ -71,8 +72,12 @@ func credentials(h *config.Host, tickets *ticket.Tickets) func(ctx context.Conte
 			return upstream.Credential{Mechanism: upstream.External, Certificate: cert}, err
 		}
 	case config.UpstreamAuthPassword:
+		// What was judged as a token is not shown to anybody else (tokenOrPassword). Its
+		// shape alone is looked at here, which needs no keys.
+		var shape token.Verifier
+		tokenInPlain := h.Token != nil && h.Token.InPlain
 		return func(_ context.Context, _, _, password string) (upstream.Credential, error) {
-			if password == "" {
+			if password == "" || tokenInPlain && shape.LooksLike(password) {
 				return upstream.Credential{}, errNoPassword
 			}
 			return upstream.Credential{Mechanism: upstream.Plain, Secret: password}, nil
