@@ -25,7 +25,9 @@ func (d asked) host(name string) (*server.Host, error) {
 }
 
 // CheckPassword implements authapi.Judge. A ticket is judged as one and by nobody
-// else, a token where the host has tokens, and the rest by the script.
+// else, a token where the host has tokens, and the rest by the script. Those who ask
+// have one question for both, and offer X-TOKEN themselves (mod_auth_gatehouse), so
+// that gatehouse_token_in_plain, which is for clients of ours, does not count.
 func (d asked) CheckPassword(ctx context.Context, user, host, password string) (bool, error) {
 	h, err := d.host(host)
 	if err != nil {
@@ -53,10 +55,12 @@ func (d asked) UserExists(ctx context.Context, user, host string) (bool, error) 
 	return unasked(h.Users.IsUser(ctx, user, host))
 }
 
-// SetPassword implements authapi.Judge.
+// SetPassword implements authapi.Judge. What has the shape of a ticket cannot
+// become a password: nobody could log in with it. The script does not see it,
+// here and below.
 func (d asked) SetPassword(ctx context.Context, user, host, password string) (bool, error) {
 	s, err := d.script(host)
-	if err != nil {
+	if err != nil || ticket.LooksLike(password) {
 		return false, err
 	}
 	return unasked(s.SetPass(ctx, user, host, password))
@@ -65,7 +69,7 @@ func (d asked) SetPassword(ctx context.Context, user, host, password string) (bo
 // Register implements authapi.Judge.
 func (d asked) Register(ctx context.Context, user, host, password string) (bool, error) {
 	s, err := d.script(host)
-	if err != nil {
+	if err != nil || ticket.LooksLike(password) {
 		return false, err
 	}
 	return unasked(s.Register(ctx, user, host, password))
@@ -74,7 +78,7 @@ func (d asked) Register(ctx context.Context, user, host, password string) (bool,
 // RemoveUser implements authapi.Judge.
 func (d asked) RemoveUser(ctx context.Context, user, host, password string) (bool, error) {
 	s, err := d.script(host)
-	if err != nil {
+	if err != nil || ticket.LooksLike(password) {
 		return false, err
 	}
 	return unasked(s.RemoveUser(ctx, user, host, password))
