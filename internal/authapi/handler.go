@@ -22,7 +22,7 @@ const (
 )
 
 // Handler answers questions as the package's documentation says, by what judge says, to those whom access admits; others
-// get 401 for every path below [Prefix]. It logs one line a question, "auth query": a yes or no to whether a user exists at
+// get 401 for every path below [Prefix], and a POST that a browser sends for a page of another site gets 403. It logs one line a question, "auth query": a yes or no to whether a user exists at
 // debug, other verdicts at info, cannot say as a warning with its cause.
 func Handler(judge Judge, access Access, logger *slog.Logger) http.Handler {
 	return &handler{judge, access, logger}
@@ -33,6 +33,10 @@ type handler struct {
 	access Access
 	logger *slog.Logger
 }
+
+// sameOrigin refuses what a web page elsewhere has a browser send: one may know the credentials of this API. Those who ask
+// honestly are no browsers.
+var sameOrigin = http.NewCrossOriginProtection()
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !h.access.admits(r) {
@@ -48,6 +52,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method != op.method:
 		w.Header().Set("Allow", op.method)
 		answer(w, http.StatusMethodNotAllowed, "this is asked with "+op.method+" only")
+	case sameOrigin.Check(r) != nil:
+		answer(w, http.StatusForbidden, "this is not answered to the pages of other sites")
 	default:
 		h.serveQuestion(w, r, name, op)
 	}

@@ -179,6 +179,36 @@ func TestHandler_answers(t *testing.T) {
 	}
 }
 
+// A page of another site may have the browser of somebody who knows the credentials post a form here.
+func TestHandler_otherSites(t *testing.T) {
+	refused := reply("403 Forbidden", "", "this is not answered to the pages of other sites")
+	const fields = "user=alice&server=example.com&pass=new"
+	for name, c := range map[string]struct {
+		header, request, want string
+	}{
+		"a server":             {"", post("/auth/set_password", fields), yes},
+		"another site":         {"Sec-Fetch-Site: cross-site", post("/auth/set_password", fields), refused},
+		"a sibling":            {"Sec-Fetch-Site: same-site", post("/auth/remove_user", fields), refused},
+		"an old browser":       {"Origin: https://example.com", post("/auth/register", fields), refused},
+		"nowhere":              {"Origin: null", post("/auth/register", fields), refused},
+		"the same site":        {"Sec-Fetch-Site: same-origin", post("/auth/set_password", fields), yes},
+		"typed in":             {"Sec-Fetch-Site: none", post("/auth/set_password", fields), yes},
+		"what changes nothing": {"Sec-Fetch-Site: cross-site", get("/auth/user_exists?user=alice&server=example.com"), yes},
+	} {
+		judge := &fakeJudge{}
+		request := c.request
+		if c.header != "" {
+			request = strings.Replace(request, "\r\n\r\n", "\r\n"+c.header+"\r\n\r\n", 1)
+		}
+		if got := ask(t, Handler(judge, Trusted(), silent), request); got != c.want {
+			t.Errorf("%s: got\n%s\nwant\n%s", name, got, c.want)
+		}
+		if len(judge.asked) > 0 != (c.want == yes) {
+			t.Errorf("%s: asked the judge %v", name, judge.asked)
+		}
+	}
+}
+
 func TestHandler_cannotSayIsNeither(t *testing.T) {
 	want := reply("503 Service Unavailable", "Retry-After: 5", "nobody can say at the moment; the log of gatehouse has the cause")
 	for name, op := range operations {
