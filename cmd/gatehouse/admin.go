@@ -67,9 +67,10 @@ func newAdminPorts(d *daemon, dataDir string) *adminPorts {
 // An adminChange is what a reload makes of the listeners: all that are wanted
 // are open, and none of the others is closed yet.
 type adminChange struct {
-	ports  *adminPorts
-	next   map[config.AdminAddr]*adminPort
-	opened []*adminPort
+	ports   *adminPorts
+	next    map[config.AdminAddr]*adminPort
+	opened  []*adminPort
+	waiting []*unixSocket // of those opened: where one of ours for something else still is
 }
 
 // prepare opens the listeners that are wanted and not open yet: all, or none.
@@ -106,21 +107,9 @@ func (c *adminChange) add(ctx context.Context, at config.AdminAddr, kind adminKi
 		c.next[at] = open
 		return nil
 	}
-	mode := os.FileMode(0o660)
-	if kind == forControl {
-		mode = 0o600
-	}
-	ln, ok := inherited.take(at.Network, at.Addr)
-	if !ok {
-		var err error
-		if at.Network == "unix" {
-			ln, err = listenUnix(ctx, at.Addr, mode)
-		} else {
-			ln, err = new(net.ListenConfig).Listen(ctx, at.Network, at.Addr)
-		}
-		if err != nil {
-			return err
-		}
+	ln, err := c.listen(ctx, at, kind, inherited)
+	if err != nil {
+		return err
 	}
 	serve := authapi.NewServer
 	if kind == forControl {
@@ -130,6 +119,32 @@ func (c *adminChange) add(ctx context.Context, at config.AdminAddr, kind adminKi
 	c.next[at] = opened
 	c.opened = append(c.opened, opened)
 	return nil
+}
+
+// listen opens a listener. Where one of ours is for something else, the new one
+// takes its place when the change is applied: whoever is connected to the old one
+// does not get the rights of the new.
+func (c *adminChange) listen(ctx context.Context, at config.AdminAddr, kind adminKind, inherited inheritedSockets) (net.Listener, error) {
+	if ln, ok := inherited.take(at.Network, at.Addr); ok {
+		return ln, nil
+	}
+	if at.Network != "unix" {
+		return new(net.ListenConfig).Listen(ctx, at.Network, at.Addr)
+	}
+	mode := os.FileMode(0o660)
+	if kind == forControl {
+		mode = 0o600
+	}
+	old := c.ports.list()[at]
+	if old == nil || !old.reachable() {
+		return listenUnix(ctx, at.Addr, mode)
+	}
+	s, err := bindUnix(ctx, at.Addr, mode)
+	if err != nil {
+		return nil, err
+	}
+	c.waiting = append(c.waiting, s)
+	return s, nil
 }
 
 // discard closes what prepare opened.
@@ -143,6 +158,11 @@ func (c *adminChange) discard() {
 func (c *adminChange) apply() {
 	a := c.ports
 	before := a.list()
+	for _, s := range c.waiting {
+		if err := s.place(); err != nil { // it was made beside it a moment ago
+			a.logger.Error("an admin listener is lost", "address", s.path, "cause", err)
+		}
+	}
 	a.mu.Lock()
 	a.open = c.next
 	a.mu.Unlock()
@@ -208,24 +228,39 @@ func listenUnix(ctx context.Context, path string, mode os.FileMode) (net.Listene
 	} else if !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, syscall.ENOENT) {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
+	s, err := bindUnix(ctx, path, mode)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.place(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// bindUnix makes a socket for a path, which is not there before it is placed.
+func bindUnix(ctx context.Context, path string, mode os.FileMode) (_ *unixSocket, err error) {
 	dir, err := os.MkdirTemp(filepath.Dir(path), ".gh")
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
-	private := filepath.Join(dir, "s")
-	ln, err := new(net.ListenConfig).Listen(ctx, "unix", private)
+	s := &unixSocket{path: path, private: filepath.Join(dir, "s")}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+	}()
+	ln, err := new(net.ListenConfig).Listen(ctx, "unix", s.private)
 	if err != nil {
 		return nil, err
 	}
-	ul := ln.(*net.UnixListener)
-	ul.SetUnlinkOnClose(false)
-	s := &unixSocket{UnixListener: ul, path: path}
-	if err := errors.Join(os.Chmod(private, mode), os.Rename(private, path)); err != nil {
-		return nil, errors.Join(err, ul.Close())
+	s.UnixListener = ln.(*net.UnixListener)
+	s.SetUnlinkOnClose(false)
+	if err := os.Chmod(s.private, mode); err != nil {
+		return nil, errors.Join(err, s.UnixListener.Close())
 	}
-	if s.made, err = os.Lstat(path); err != nil {
-		return nil, errors.Join(err, ul.Close())
+	if s.made, err = os.Lstat(s.private); err != nil {
+		return nil, errors.Join(err, s.UnixListener.Close())
 	}
 	return s, nil
 }
@@ -237,17 +272,33 @@ func (p *adminPort) reachable() bool {
 	return !ok || s.inPlace()
 }
 
-// unixSocket has the path where it is now as its address, and removes that when
+// unixSocket has the path where it is to be as its address, and removes that when
 // it is closed, unless another socket has taken its place.
 type unixSocket struct {
 	*net.UnixListener
-	path string
-	made os.FileInfo
+	path    string
+	private string // where it was made, alone in a directory; empty once it is placed
+	made    os.FileInfo
+}
+
+// place puts the socket to its path, in the place of what is there.
+func (s *unixSocket) place() error {
+	err := os.Rename(s.private, s.path)
+	s.unmake()
+	return err
+}
+
+func (s *unixSocket) unmake() {
+	if s.private != "" {
+		_ = os.RemoveAll(filepath.Dir(s.private))
+		s.private = ""
+	}
 }
 
 func (s *unixSocket) Addr() net.Addr { return &net.UnixAddr{Name: s.path, Net: "unix"} }
 
 func (s *unixSocket) Close() error {
+	s.unmake()
 	if s.inPlace() {
 		_ = os.Remove(s.path)
 	}
