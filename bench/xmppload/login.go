@@ -52,6 +52,9 @@ func loginMany(t *target, n, c, base int, r *result, stop <-chan struct{}) (lat 
 				if i >= n {
 					return
 				}
+				if t.Rate > 0 {
+					time.Sleep(time.Until(t0.Add(time.Duration(float64(i) / t.Rate * float64(time.Second)))))
+				}
 				tt := t
 				if t.Mix && i&1 == 1 {
 					tt = t.failing
@@ -116,6 +119,7 @@ func cmdLogin(args []string) error {
 	n := fs.Int("n", 1000, "logins")
 	cc := fs.Int("c", 16, "concurrent workers")
 	warm := fs.Int("warm", 50, "logins before the clock starts")
+	fs.Float64Var(&t.Rate, "rate", 0, "logins to begin in a second, evenly, where -c allows it (0: as many as can be)")
 	fs.Parse(args)
 	if err := t.prepare(); err != nil {
 		return err
