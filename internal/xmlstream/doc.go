@@ -8,8 +8,8 @@
 // parses an element only once it is complete. It works in two steps, each
 // simple enough to be checked by eye and by fuzzing:
 //
-//   - the boundary finder (boundary.go) walks over new bytes with a few flags
-//     of state and finds where a top-level element ends;
+//   - the [Scanner] (scanner.go) walks over new bytes with a few flags of state
+//     and finds where a top-level element ends;
 //   - the parser (parse.go) then reads the complete element strictly: names,
 //     namespaces, attributes, entities, characters, nesting.
 //

@@ -29,11 +29,11 @@ func (r *Reader) Header() (*Header, error) {
 		return nil, err
 	}
 	item, what, err := r.next(true, room)
-	if err == nil && what == foundDeclaration {
+	if err == nil && what == FoundDeclaration {
 		if skipped && !restart {
 			return nil, r.end(notWellFormed("XML declaration that is not at the beginning"))
 		}
-		if err := checkDeclaration(item); err != nil {
+		if err := CheckDeclaration(item); err != nil {
 			return nil, r.end(err)
 		}
 		room -= len(item)
@@ -45,7 +45,7 @@ func (r *Reader) Header() (*Header, error) {
 	if err != nil {
 		return nil, err
 	}
-	if what != foundOpeningTag {
+	if what != FoundOpeningTag {
 		return nil, r.end(notWellFormed("stream header expected"))
 	}
 	h, perr := r.parseHeader(item)
@@ -90,9 +90,10 @@ func (r *Reader) parseHeader(item []byte) (*Header, *Error) {
 	return h, nil
 }
 
-// checkDeclaration reads an XML declaration (XML 1.0 §2.8): version 1.0 and,
-// where there is an encoding, UTF-8 (RFC 6120 §11.6). It may write on b.
-func checkDeclaration(b []byte) *Error {
+// CheckDeclaration reads an XML declaration (XML 1.0 §2.8): version 1.0 and,
+// where there is an encoding, UTF-8 (RFC 6120 §11.6). b is all of what a
+// [Scanner] has found to be a declaration, and may be written on.
+func CheckDeclaration(b []byte) *Error {
 	switch string(b) {
 	case "<?xml version='1.0'?>", `<?xml version="1.0"?>`:
 		return nil // as nearly all clients send it

@@ -31,7 +31,7 @@ type Reader struct {
 	buf     []byte // nil while nothing is held
 	start   int    // buf[start:] is not yet consumed
 	scanned int    // buf[start:start+scanned] has been seen by bound
-	bound   boundary
+	bound   Scanner
 
 	tag      string // the header's name as written, for the end tag
 	declared map[string]string
@@ -118,7 +118,7 @@ func (r *Reader) read(tree bool) ([]byte, *Element, error) {
 	p := newParser(item, r.limits, tree)
 	defer p.free()
 	p.header = r.declared
-	if what == foundStreamEnd {
+	if what == FoundStreamEnd {
 		if err := p.endTag([]byte(r.tag)); err != nil {
 			return nil, nil, r.end(err)
 		}
@@ -184,7 +184,7 @@ func (r *Reader) skip(at place, limit int) (skipped bool, err error) {
 
 // next returns the bytes of the next item, of which the '<' is held already.
 // They are valid until the next call.
-func (r *Reader) next(header bool, limit int) ([]byte, found, error) {
+func (r *Reader) next(header bool, limit int) ([]byte, Found, error) {
 	for {
 		n, what, err := r.bound.scan(r.buf[r.start+r.scanned:], header)
 		r.scanned += n
@@ -193,9 +193,9 @@ func (r *Reader) next(header bool, limit int) ([]byte, found, error) {
 			return nil, 0, r.end(tooBig("stanza over the size limit"))
 		case err != nil:
 			return nil, 0, r.end(err)
-		case what != foundNothing:
+		case what != FoundNothing:
 			item := r.buf[r.start : r.start+r.scanned]
-			r.start, r.scanned, r.bound = r.start+r.scanned, 0, boundary{}
+			r.start, r.scanned, r.bound = r.start+r.scanned, 0, Scanner{}
 			return item, what, nil
 		}
 		if err := r.fill(limit); err != nil {
