@@ -11,12 +11,16 @@ STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 build:
 	$(GO) build -o bin/gatehouse ./cmd/gatehouse
 
-test: test-deps
+test: test-deps docker-deps
 	$(GO) test -race -shuffle=on -timeout 20m ./...
 	@FUZZTIME=$(SHORTFUZZ) scripts/fuzz.sh
+	@integration/docker/run.sh
 
 test-deps:
 	@scripts/test-deps.sh
+
+docker-deps:
+	@scripts/docker-deps.sh
 
 fuzz:
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz.sh
@@ -29,8 +33,8 @@ deb:
 docker:
 	@scripts/docker-test.sh
 
-# Tests the relay with Prosody and ejabberd, each in a container; needs Docker, or
-# root to install it.
+# Tests the relay with Prosody and ejabberd, each in a container: the part of `make
+# test` that needs Docker, or root to install it.
 docker-test:
 	@integration/docker/run.sh -v
 
@@ -55,4 +59,4 @@ cover: test-deps
 
 check: lint test
 
-.PHONY: build deb docker docker-test man test test-deps fuzz bench lint cover check
+.PHONY: build deb docker docker-test docker-deps man test test-deps fuzz bench lint cover check

@@ -69,7 +69,7 @@ export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
 install() {
 	# shellcheck disable=SC2086 # the list is meant to be split
-	apt-get install --quiet=2 --yes --no-install-recommends $missing >"$log" 2>&1
+	apt-get install --option DPkg::Lock::Timeout=300 --quiet=2 --yes --no-install-recommends $missing >"$log" 2>&1
 }
 echo "installing for the tests:$missing" >&2
 # The list of packages may be missing or old; it is fetched only then.

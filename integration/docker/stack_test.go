@@ -1,12 +1,15 @@
 package docker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -42,19 +45,38 @@ func (s *stack) docker(args ...string) error {
 	return err
 }
 
-// run runs a command and returns what it wrote to standard output.
+// run runs a command and returns what it wrote to standard output. Its error has the end of all that it wrote.
 func (s *stack) run(command ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Env = append(os.Environ(), "GATEHOUSE_TEST="+s.dir)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	output, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("%s: %w\n%s", strings.Join(command, " "), err, stderr.String())
+	cmd.WaitDelay = 10 * time.Second // for children of a command that took too long
+	var stdout, all lockedBuffer
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&stdout, &all), &all
+	if err := cmd.Run(); err != nil {
+		text := all.String()
+		return "", fmt.Errorf("%s: %w\n%s", strings.Join(command, " "), err, text[max(0, len(text)-4096):])
 	}
-	return strings.TrimSpace(string(output)), nil
+	return strings.TrimSpace(stdout.String()), nil
+}
+
+// lockedBuffer is one that two goroutines may write to.
+type lockedBuffer struct {
+	mu sync.Mutex // guards b
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(data []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(data)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // up builds what is not built, starts everything, and waits until it is healthy.
