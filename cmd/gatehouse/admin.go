@@ -56,7 +56,7 @@ func newAdminPorts(d *daemon, dataDir string) *adminPorts {
 		logger:  d.logger,
 		control: config.AdminAddr{Network: "unix", Addr: filepath.Join(dataDir, controlSocket)},
 		handlers: map[adminKind]http.Handler{
-			forControl: admin.Handler(d.metrics, status{d}, admin.Control),
+			forControl: withTries(d, admin.Handler(d.metrics, status{d}, admin.Control)),
 			forPeople:  withAuthAPI(d, admin.Handler(d.metrics, status{d}, admin.ReadOnly)),
 			forExtauth: authapi.Handler(asked{d}, authapi.Trusted(), d.logger),
 		},

@@ -13,12 +13,13 @@ import (
 
 // CheckCmd explains a config file, and tries a query.
 type CheckCmd struct {
-	Config   string `help:"Prosody's config file; ${default} without this." short:"c" default:"/etc/prosody/prosody.cfg.lua" placeholder:"FILE"`
-	Query    string `help:"Ask the host's script: auth:USER:HOST:PASSWORD, isuser:USER:HOST or setpass:USER:HOST:PASSWORD. Without the password, it is read from standard input." placeholder:"QUERY"`
-	Quiet    bool   `help:"Say only what is wrong, on standard error." short:"q"`
-	All      bool   `help:"Show every option that gatehouse reads from the file, with its value."`
-	Upstream bool   `help:"Go to the servers behind, to see whether they answer, how they are secured and what they offer."`
-	User     string `help:"Whose rights count: the user that serve runs as. By default yours, or gatehouse's if you are root and there is such a user." placeholder:"NAME"`
+	Config       string `help:"Prosody's config file; ${default} without this." short:"c" default:"/etc/prosody/prosody.cfg.lua" placeholder:"FILE"`
+	Query        string `help:"Ask the host's script: auth:USER:HOST:PASSWORD, isuser:USER:HOST or setpass:USER:HOST:PASSWORD. Without the password, it is read from standard input." placeholder:"QUERY"`
+	Quiet        bool   `help:"Say only what is wrong, on standard error." short:"q"`
+	All          bool   `help:"Show every option that gatehouse reads from the file, with its value."`
+	Upstream     bool   `help:"Go to the servers behind, to see whether they answer, how they are secured and what they offer."`
+	UpstreamUser string `help:"Log in at the servers behind as this user, in the way that gatehouse_upstream_auth says, and hang up: the proof that they know who comes. For tickets the daemon must be running; a password is asked for, or taken from GATEHOUSE_PASSWORD or standard input." placeholder:"USER@HOST"`
+	User         string `help:"Whose rights count: the user that serve runs as. By default yours, or gatehouse's if you are root and there is such a user." placeholder:"NAME"`
 }
 
 // Run implements the command. A file that serve would refuse is exitConfig.
@@ -39,7 +40,12 @@ func (cmd *CheckCmd) Run(g *globals) error {
 		out = io.Discard
 	}
 	r := newReport(out, time.Now(), who)
-	r.tryUpstream = cmd.Upstream
+	r.tryUpstream = cmd.Upstream || cmd.UpstreamUser != ""
+	if cmd.UpstreamUser != "" && err == nil {
+		if r.trial, err = cmd.trial(cfg, g); err != nil {
+			return err
+		}
+	}
 	for _, w := range warnings {
 		r.add(warning, w)
 	}
@@ -68,8 +74,12 @@ func (cmd *CheckCmd) Run(g *globals) error {
 		return exit(exitConfig, "%s: %s; gatehouse serve refuses this file", path, plural(n, "error"))
 	}
 	r.verdict(cfg)
-	if r.unreachable > 0 {
-		return exit(exitUnavailable, "%s behind cannot be used now", plural(r.unreachable, "server"))
+	if n := len(r.unusable); n > 0 {
+		why := ""
+		if cmd.Quiet {
+			why = ":\n" + strings.Join(r.unusable, "\n")
+		}
+		return exit(exitUnavailable, "%s behind cannot be used now%s", plural(n, "server"), why)
 	}
 	return nil
 }

@@ -44,8 +44,9 @@ type report struct {
 	findings []finding
 	scripts  []explained
 
-	tryUpstream bool // whether to go to the servers behind
-	unreachable int  // how many of their addresses did not do
+	tryUpstream bool     // whether to go to the servers behind
+	trial       *trial   // as whom to log in there; nil if as nobody
+	unusable    []string // those of their addresses that did not do, and why
 }
 
 func newReport(w io.Writer, now time.Time, who identity) *report {

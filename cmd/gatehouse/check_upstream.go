@@ -39,7 +39,7 @@ func (r *report) behind(cfg *config.Config, h *config.Host) {
 		}
 	}
 	if r.tryUpstream {
-		r.tryBehind(h)
+		r.tryBehind(cfg, h)
 	}
 }
 
@@ -89,8 +89,9 @@ func (r *report) knownBehind(cfg *config.Config, h *config.Host) string {
 	return "knows its users by tickets (PLAIN), about which it asks " + strings.Join(ways, " or ")
 }
 
-// tryBehind goes to each address as far as one can without a user.
-func (r *report) tryBehind(h *config.Host) {
+// tryBehind goes to each address as far as one can without a user, and the whole
+// way for the one that there is.
+func (r *report) tryBehind(cfg *config.Config, h *config.Host) {
 	c := upstreamConfig(h.Upstream)
 	want := map[string]string{
 		config.UpstreamAuthTicket: upstream.Plain, config.UpstreamAuthPassword: upstream.Plain,
@@ -101,7 +102,7 @@ func (r *report) tryBehind(h *config.Host) {
 		seen, err := upstream.Look(context.Background(), c, at, h.Name)
 		took := time.Since(began).Round(100 * time.Microsecond)
 		if err != nil {
-			r.unreachable++
+			r.behindFailed(at, err.Error())
 			r.row("  tried", "%s: %s (%s)", clean(at.String()), r.bad(clean(err.Error())), took)
 			continue
 		}
@@ -111,11 +112,20 @@ func (r *report) tryBehind(h *config.Host) {
 		case want == upstream.External:
 			result += "; EXTERNAL is for those who show a certificate, which this did not"
 		default:
-			r.unreachable++
-			result += "; " + r.bad("not "+want+", which gatehouse needs there")
+			r.behindFailed(at, "it does not offer "+want)
+			r.row("  tried", "%s: %s; %s", clean(at.String()), result, r.bad("not "+want+", which gatehouse needs there"))
+			continue
 		}
 		r.row("  tried", "%s: %s", clean(at.String()), result)
+		if r.trial != nil && r.trial.host == h.Name {
+			r.logInBehind(cfg, h, at)
+		}
 	}
+}
+
+// behindFailed notes a server behind that cannot be used.
+func (r *report) behindFailed(at upstream.Address, fault string) {
+	r.unusable = append(r.unusable, clean(at.String()+": "+fault))
 }
 
 func offeredThere(mechanisms []string) string {
