@@ -25,7 +25,7 @@ func withTries(d *daemon, rest http.Handler) http.Handler {
 	mux.Handle("/", rest)
 	mux.HandleFunc("POST "+tryPath, func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
-		fault, advice := d.tryBehind(r.Context(), q.Get("user"), q.Get("host"), q.Get("address"))
+		advice, fault := d.tryBehind(r.Context(), q.Get("user"), q.Get("host"), q.Get("address"))
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		if fault != nil {
 			w.WriteHeader(http.StatusUnprocessableEntity)
@@ -39,16 +39,16 @@ func withTries(d *daemon, rest http.Handler) http.Handler {
 
 // tryBehind logs in at one of a host's servers as the daemon would for a client,
 // with a ticket.
-func (d *daemon) tryBehind(ctx context.Context, user, host, address string) (fault error, advice string) {
+func (d *daemon) tryBehind(ctx context.Context, user, host, address string) (advice string, fault error) {
 	const reload = "Have it read the file (gatehouse reload), and check again."
 	h := d.Config().Host(host)
 	if h == nil || h.Upstream == nil || h.Upstream.Auth != config.UpstreamAuthTicket {
-		return errors.New("the running daemon has no server behind that host that knows it by tickets"), reload
+		return reload, errors.New("the running daemon has no server behind that host that knows it by tickets")
 	}
 	c := upstreamConfig(h.Upstream)
 	i := slices.IndexFunc(c.Addresses, func(a upstream.Address) bool { return a.String() == address })
 	if i < 0 {
-		return errors.New("the running daemon has other servers behind that host"), reload
+		return reload, errors.New("the running daemon has other servers behind that host")
 	}
 	ticket := ""
 	issue := credentials(h, d.builder.tickets)
@@ -74,8 +74,8 @@ func (d *daemon) tryBehind(ctx context.Context, user, host, address string) (fau
 	}
 	if err != nil {
 		d.logger.Warn("check behind", append(attrs, "verdict", "undecided", "cause", err)...)
-		return err, advice
+		return advice, err
 	}
 	d.logger.Info("check behind", append(attrs, "verdict", "accepted")...)
-	return nil, ""
+	return "", nil
 }
