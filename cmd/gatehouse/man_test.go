@@ -68,6 +68,30 @@ func TestMan_programShowsEveryCommand(t *testing.T) {
 	}
 }
 
+// docs/commands.md is written by hand.
+func TestCommandsPage_hasEveryFlag(t *testing.T) {
+	page, err := os.ReadFile("../../docs/commands.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cmds commands
+	parser, err := kong.New(&cmds, kong.Name("gatehouse"), kong.Vars{"version": "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range parser.Model.Leaves(true) {
+		name := strings.Join(commandPath(n), " ")
+		if !regexp.MustCompile("(?m)^\\| `" + name + `\b`).Match(page) {
+			t.Errorf("the command %q is missing", name)
+		}
+		for _, f := range flagsOf(n) {
+			if !regexp.MustCompile("--" + f.Name + `\b[^-]`).Match(page) {
+				t.Errorf("%s: the flag --%s is missing", name, f.Name)
+			}
+		}
+	}
+}
+
 func TestMan_configShowsEveryOption(t *testing.T) {
 	source, text := manPage(t, "5")
 	for _, o := range config.Options {
