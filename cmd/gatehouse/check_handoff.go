@@ -111,7 +111,7 @@ func askForLogin(cfg *config.Config, t *trial, at upstream.Address, timeout time
 	switch {
 	case err != nil:
 		fault, _, _ = strings.Cut(err.Error(), "\n")
-		return fault, "Only the running daemon can make a ticket that is good: start gatehouse serve with this file, and check again."
+		return fault, "Only the running daemon can make a ticket that is good: start gatehouse serve, with this file and the same data directory, and check again."
 	case code == http.StatusOK:
 		return "", ""
 	case code == http.StatusUnprocessableEntity:

@@ -66,9 +66,9 @@ func (d *daemon) tryBehind(ctx context.Context, user, host, address string) (adv
 		err = errors.New("it lets the user in without having asked gatehouse")
 		advice = "Whoever reaches it may come in with any password: it must know its users by gatehouse, as docs/relay-ticket-*.md has it."
 	case errors.Is(err, upstream.ErrRefused) && unasked:
-		advice = "It did not ask this gatehouse about the ticket: compare its config with docs/relay-ticket-*.md, and look at its log."
+		advice = "It did not ask this gatehouse about the ticket, or had no right to: look at its log, and compare its config with docs/relay-ticket-*.md."
 	case errors.Is(err, upstream.ErrRefused):
-		advice = "It asked about the ticket, for another user or host; or the answer did not reach it. The log has a line `auth query` for it."
+		advice = "It asked about the ticket: for another user or host, or the answer did not reach it. The line `auth query` in the log says which."
 	case err != nil:
 		advice = handOffAdvice(h.Upstream.Auth, err)
 	}
