@@ -23,7 +23,7 @@ const (
 
 // Handler answers questions as the package's documentation says, by what judge says, to those whom access admits; others
 // get 401 for every path below [Prefix], and a POST that a browser sends for a page of another site gets 403. It logs one line a question, "auth query": a yes or no to whether a user exists at
-// debug, other verdicts at info, cannot say as a warning with its cause.
+// debug, other verdicts at info, cannot say as a warning with its cause. Wrong credentials are a warning, too.
 func Handler(judge Judge, access Access, logger *slog.Logger) http.Handler {
 	return &handler{judge, access, logger}
 }
@@ -40,6 +40,7 @@ var sameOrigin = http.NewCrossOriginProtection()
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !h.access.admits(r) {
+		h.logger.LogAttrs(r.Context(), slog.LevelWarn, "auth API: wrong credentials", slog.String("remote", r.RemoteAddr))
 		w.Header().Set("WWW-Authenticate", `Basic realm="gatehouse", charset="UTF-8"`)
 		answer(w, http.StatusUnauthorized, "the name or the password is wrong, or none was given")
 		return

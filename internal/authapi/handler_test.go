@@ -330,10 +330,14 @@ func TestHandler_logsNoSecret(t *testing.T) {
 			}
 		}
 	}
+	stranger := httptest.NewRequest("GET", "/auth/user_exists?user="+secret, nil)
+	stranger.SetBasicAuth(secret, "prosody")
+	Handler(judges[0], Basic("prosody", secret), logger).ServeHTTP(httptest.NewRecorder(), stranger)
 	if strings.Contains(log.String(), secret) {
 		t.Errorf("the log has the secret:\n%s", &log)
 	}
 	for _, want := range []string{
+		`level=WARN msg="auth API: wrong credentials" remote=192.0.2.1:1234`,
 		`level=INFO msg="auth query" query=check_password host=example.com user=alice verdict=refused duration=`,
 		`level=INFO msg="auth query" query=set_password host=example.com user=alice verdict=accepted duration=`,
 		`level=WARN msg="auth query" query=check_password host=example.com user=alice verdict=undecided cause=down duration=`,
