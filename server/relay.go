@@ -71,20 +71,21 @@ func (c *conn) relay() error {
 	c.enter(StateRelay)
 	_ = c.raw.SetWriteDeadline(time.Time{})
 	c.readUntil(time.Time{})
-	forth := fromHeader{w: up}
+	client, behind := newSide(c.rw, c.wire), newSide(up, nil)
+	forth := fromHeader{w: behind}
 	// What the client sent before it was told of its success.
 	if rest := c.in.Rest(); len(rest) > 0 {
 		if _, err := forth.Write(rest); err != nil {
 			return remoteFailed
 		}
 	}
-	back := tail{w: c.rw}
+	back := tail{w: client}
 	var lost error // of the server behind
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		var failed error
-		lost, failed = pump(&back, newSource(up, nil))
+		lost, failed = pump(&back, behind)
 		switch {
 		case lost != nil:
 			c.limit(longAgo) // what the client sends gets nowhere
@@ -98,7 +99,7 @@ func (c *conn) relay() error {
 			c.limit(time.Now().Add(halfClosed))
 		}
 	}()
-	gone, failed := pump(&forth, newSource(c.rw, c.wire))
+	gone, failed := pump(&forth, client)
 	if failed == nil && !errors.Is(gone, os.ErrDeadlineExceeded) {
 		// ejabberd takes no notice of TLS's close_notify alone.
 		raw := up
@@ -141,22 +142,23 @@ func (c *conn) limit(t time.Time) {
 	_ = c.up.SetDeadline(t)
 }
 
-// A source is read without a buffer being held while there is nothing to read.
-type source struct {
-	io.Reader
-	lazy *lazyReader // nil if only a read can wait
+// A side of the relay is read without a buffer being held while there is nothing
+// to read.
+type side struct {
+	net.Conn
+	lazy *wireReader // nil if only a read can wait
 }
 
-// newSource reads nc, which is a TLS connection over w if w is not nil.
-func newSource(nc net.Conn, w *wire) source {
+// newSide is for nc, which is a TLS connection over w if w is not nil.
+func newSide(nc net.Conn, w *wire) side {
 	if w == nil {
 		w = newWire(nc)
 		nc = w
 	}
 	if !w.beLazy() {
-		return source{Reader: nc}
+		return side{Conn: nc}
 	}
-	return source{nc, w.lazy}
+	return side{nc, &w.in}
 }
 
 // Buffers are held while something is being copied, but where the reader has to
@@ -170,9 +172,9 @@ var chunks = sync.Pool{New: func() any { return new([chunk]byte) }}
 
 // pump copies src to dst until src has ended, which is no error. The one error is
 // of reading, the other of writing.
-func pump(dst io.Writer, src source) (read, write error) {
+func pump(dst io.Writer, src side) (read, write error) {
 	if src.lazy == nil {
-		return pumpBlocking(dst, src.Reader)
+		return pumpBlocking(dst, src)
 	}
 	for {
 		buf := chunks.Get().(*[chunk]byte)

@@ -21,13 +21,23 @@ type host struct {
 
 var hosts = []host{
 	{name: "ticket.prosody.test", server: "prosody"},
-	{name: "password.prosody.test", server: "prosody", own: true},
 	{name: "ticket.ejabberd.test", server: "ejabberd"},
+	{name: "password.prosody.test", server: "prosody", own: true},
 	{name: "password.ejabberd.test", server: "ejabberd", own: true},
+	{name: "external.prosody.test", server: "prosody"},
+	{name: "external.ejabberd.test", server: "ejabberd"},
 }
 
-// byTicket are the hosts whose server asks gatehouse, one for each server.
-var byTicket = []host{hosts[0], hosts[2]}
+var (
+	// byTicket are the hosts whose server asks gatehouse, one for each server.
+	byTicket = hosts[:2]
+	// stock is the host of a Prosody that is as anybody's.
+	stock = hosts[2]
+	// proxied is told by a PROXY header where clients are.
+	proxied = host{name: "proxied.ejabberd.test", server: "ejabberd"}
+	// both has two servers behind it, by ticket, Prosody before ejabberd.
+	both = host{name: "both.test"}
+)
 
 // password is what the script takes.
 func password(user string) string { return "secret-" + user }
@@ -43,7 +53,7 @@ func register() error {
 		if !h.own {
 			continue
 		}
-		for _, user := range []string{"alice", "bob"} {
+		for _, user := range []string{"alice", "bob", "björn"} {
 			control := map[string]string{"prosody": "prosodyctl", "ejabberd": "ejabberdctl"}[h.server]
 			if _, err := servers.exec(h.server, control, "register", user, h.name, password(user)); err != nil {
 				return err

@@ -40,7 +40,8 @@ func runTests(m *testing.M) (code int, err error) {
 	servers = newStack(dir)
 	defer func() {
 		if code != 0 || err != nil {
-			fmt.Fprintln(os.Stderr, servers.logs())
+			text, logsErr := servers.logs()
+			fmt.Fprintln(os.Stderr, text, logsErr)
 		}
 		if downErr := servers.down(); err == nil {
 			err = downErr
@@ -57,7 +58,7 @@ func runTests(m *testing.M) (code int, err error) {
 
 // prepare fills the directory that compose.yaml calls GATEHOUSE_TEST.
 func prepare(dir string) error {
-	for name, mode := range map[string]os.FileMode{"bin": 0o755, "certs": 0o755, "run": 0o777} {
+	for name, mode := range map[string]os.FileMode{"bin": 0o755, "certs": 0o755, "keys": 0o755, "run": 0o777} {
 		if err := os.Mkdir(filepath.Join(dir, name), mode); err != nil {
 			return err
 		}
@@ -77,7 +78,10 @@ func prepare(dir string) error {
 	if err := os.CopyFS(filepath.Join(dir, "prosody-modules"), os.DirFS("../../prosody")); err != nil {
 		return err
 	}
-	return certify(filepath.Join(dir, "certs"))
+	if err := certify(filepath.Join(dir, "certs")); err != nil {
+		return err
+	}
+	return certifyUsers(filepath.Join(dir, "certs", "users.crt"), filepath.Join(dir, "keys", "users.key"))
 }
 
 // certify makes certificates for all hosts, in the forms that the servers look for. All containers run as somebody else,
@@ -89,7 +93,7 @@ func certify(dir string) error {
 	}
 	trust, caFile = ca.ClientConfig(), filepath.Join(dir, "ca.crt")
 	files := map[string][]byte{"ca.crt": ca.PEM()}
-	for _, h := range hosts {
+	for _, h := range append(slices.Clone(hosts), proxied, both) {
 		pair, err := ca.Issue(xmpptest.ECDSA, h.name)
 		if err != nil {
 			return err
@@ -99,6 +103,21 @@ func certify(dir string) error {
 	}
 	for name, data := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// certifyUsers makes the authority for users as docs/relay-external.md has it made.
+func certifyUsers(certificate, key string) error {
+	openssl := exec.Command("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-days", "2",
+		"-subj", "/CN=gatehouse logins", "-addext", "keyUsage=critical,keyCertSign", "-out", certificate, "-keyout", key)
+	if text, err := openssl.CombinedOutput(); err != nil {
+		return fmt.Errorf("%v: %w\n%s", openssl, err, text)
+	}
+	for _, name := range []string{certificate, key} {
+		if err := os.Chmod(name, 0o644); err != nil {
 			return err
 		}
 	}

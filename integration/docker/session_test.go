@@ -2,6 +2,7 @@ package docker
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -161,10 +162,13 @@ func TestSession_ends(t *testing.T) {
 	}
 }
 
+// serverPort matches a remote address with one of the ports 5222 to 5224, as /proc/net/tcp has it.
+var serverPort = regexp.MustCompile(":146[678]$")
+
 // established waits until gatehouse has a connection to a server behind, or has none.
 func established(want bool) error {
 	return poll(func() error {
-		// The columns are: number, local address, remote address, state; 1466 is port 5222 and 01 is ESTABLISHED.
+		// The columns are: number, local address, remote address, state; 01 is ESTABLISHED.
 		table, err := servers.exec("gatehouse", "cat", "/proc/net/tcp", "/proc/net/tcp6")
 		if err != nil {
 			return err
@@ -172,7 +176,7 @@ func established(want bool) error {
 		have := false
 		for line := range strings.Lines(table) {
 			f := strings.Fields(line)
-			have = have || len(f) > 3 && strings.HasSuffix(f[2], ":1466") && f[3] == "01"
+			have = have || len(f) > 3 && f[3] == "01" && serverPort.MatchString(f[2])
 		}
 		if have != want {
 			return fmt.Errorf("a connection to a server behind: %v, want %v", have, want)

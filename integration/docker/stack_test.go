@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -101,13 +102,9 @@ func (s *stack) down() error {
 	return err
 }
 
-// logs returns what all services wrote.
-func (s *stack) logs() string {
-	output, err := s.run(append(s.compose, "logs", "--no-color", "--timestamps")...)
-	if err != nil {
-		return err.Error()
-	}
-	return output
+// logs returns what services wrote, or all of them.
+func (s *stack) logs(services ...string) (string, error) {
+	return s.run(slices.Concat(s.compose, []string{"logs", "--no-color", "--timestamps"}, services)...)
 }
 
 // container returns the id of a service's container, which may have ended. Compose would know, too, but takes a second.

@@ -15,6 +15,9 @@ gatehouse_auth_api_password = "open the back door"
 gatehouse_extauth_socket = "/run/gatehouse/extauth.sock"
 gatehouse_upstream_trust = "/srv/certs/ca.crt"
 gatehouse_upstream_timeout = 3
+gatehouse_upstream_ca = { certificate = "/srv/certs/users.crt", key = "/srv/keys/users.key" }
+-- The tests, whose connections come out of Docker's networks.
+gatehouse_proxy_protocol_from = { "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16" }
 
 VirtualHost "ticket.prosody.test"
 	gatehouse_upstream = "prosody:5222"
@@ -29,3 +32,19 @@ VirtualHost "ticket.ejabberd.test"
 VirtualHost "password.ejabberd.test"
 	gatehouse_upstream = "ejabberd:5222"
 	gatehouse_upstream_auth = "password"
+
+VirtualHost "external.prosody.test"
+	gatehouse_upstream = "prosody:5222"
+	gatehouse_upstream_auth = "external"
+
+VirtualHost "external.ejabberd.test"
+	gatehouse_upstream = "ejabberd:5223"
+	gatehouse_upstream_auth = "external"
+
+VirtualHost "proxied.ejabberd.test"
+	gatehouse_upstream = "ejabberd:5224"
+	gatehouse_upstream_proxy_protocol = 2
+
+-- Both serve it, and know nothing of each other.
+VirtualHost "both.test"
+	gatehouse_upstream = { "prosody:5222", "ejabberd:5222" }

@@ -8,6 +8,7 @@ network_backend = "epoll"
 
 modules_enabled = {
 	"roster", "saslauth", "tls", "disco", "ping", "offline", "carbons", "mam", "csi", "smacks", "blocklist", "vcard4", "vcard_legacy", "pep",
+	"version",
 }
 modules_disabled = { "s2s", "http" }
 
@@ -24,3 +25,12 @@ VirtualHost "password.prosody.test"
 VirtualHost "external.prosody.test"
 	authentication = "ccert"
 	certificate_match = "xmppaddr"
+	c2s_ssl = {
+		certificate = "/srv/certs/external.prosody.test.crt";
+		key = "/srv/certs/external.prosody.test.key";
+		cafile = "/srv/certs/users.crt";
+		verify = { "peer" };
+	}
+
+VirtualHost "both.test"
+	authentication = "gatehouse"
