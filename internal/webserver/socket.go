@@ -1,0 +1,110 @@
+package webserver
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A socket is the connection below a WebSocket, with an eye on where in the stream of frames a read fails: between frames
+// it can be tried again, within one the library has lost its place.
+type socket struct {
+	net.Conn
+	buffer *bufio.Reader // the library's, which reads from here
+
+	waiting atomic.Int64 // since when a read waits for the client, as of clock; 0 if none does
+	writing atomic.Int32 // writes under way
+
+	// mu guards what is below; it is not held while reading.
+	mu      sync.Mutex
+	early   []byte // what the client sent before it was upgraded
+	read    int64  // bytes handed to the library
+	mark    int64  // of these, how many were dealt with when the library was last between frames
+	readErr error  // of the last read
+	lost    bool   // a read has failed within a frame
+}
+
+var epoch = time.Now()
+
+// clock is monotonic, in nanoseconds, and never 0.
+func clock() int64 { return int64(time.Since(epoch)) + 1 }
+
+// Read implements net.Conn. When the place in the stream is lost, what comes is thrown away, until nothing comes any more:
+// the client must be able to read what was written to it last, and a close with bytes unread can take that away from it.
+func (s *socket) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	if len(s.early) > 0 {
+		n := copy(p, s.early)
+		s.early = s.early[n:]
+		if len(s.early) == 0 {
+			s.early = nil
+		}
+		s.read += int64(n)
+		s.mu.Unlock()
+		return n, nil
+	}
+	lost := s.lost
+	s.mu.Unlock()
+
+	s.waiting.Store(clock())
+	n, err := s.Conn.Read(p)
+	for lost && err == nil {
+		n, err = s.Conn.Read(p)
+	}
+	s.waiting.Store(0)
+	if lost {
+		n = 0
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.read += int64(n)
+	s.readErr = err
+	if err != nil && s.read != s.mark {
+		s.lost = true // the library had nothing left when it asked for more
+	}
+	return n, err
+}
+
+// Write implements net.Conn.
+func (s *socket) Write(p []byte) (int, error) {
+	s.writing.Add(1)
+	defer s.writing.Add(-1)
+	return s.Conn.Write(p)
+}
+
+// boundary notes that the library is between frames. Only the goroutine that reads may call it.
+func (s *socket) boundary() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mark = s.read - int64(s.buffer.Buffered())
+	s.readErr = nil
+}
+
+// fault returns the error of the last read, if there was one since the boundary, and whether the place is lost.
+func (s *socket) fault() (err error, lost bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.readErr, s.lost
+}
+
+// abort closes the connection without a word.
+func (s *socket) abort() {
+	nc := s.Conn
+	if t, ok := nc.(*tls.Conn); ok {
+		nc = t.NetConn() // TLS would first wait to say goodbye
+	}
+	_ = nc.Close()
+}
+
+// onPing and onPong are told by the library that it has read such a frame.
+func (s *socket) onPing(context.Context, []byte) bool {
+	s.boundary()
+	return true // answer it
+}
+
+func (s *socket) onPong(context.Context, []byte) { s.boundary() }
