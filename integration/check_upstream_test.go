@@ -69,7 +69,10 @@ func TestCheckUpstream_ticket(t *testing.T) {
 	open.stop(t)
 	r.tryBehind(t, "alice@localhost", "").expect(t, "down", exitUnavailable, `tried +\S+: the upstream is down: dial: .*refused`)
 	r.tryBehind(t, "alice@elsewhere.example", "").expect(t, "a host of others", exitConfig, `there is no host elsewhere\.example with a server behind`)
-	r.tryBehind(t, "localhost", "").expect(t, "no user", exitUsage, `--upstream-user wants USER@HOST`)
+	for _, jid := range []string{"", "localhost", "@localhost", "alice@", "al\nice@localhost", "al ice@localhost", strings.Repeat("a", 3000) + "@localhost"} {
+		r.tryBehind(t, jid, "").expect(t, "no user", exitUsage, `--upstream-user wants USER@HOST`)
+	}
+	r.tryBehind(t, "alice@localhost", "", "--query", "isuser:alice:localhost").expect(t, "two wishes", exitUsage, `can't be used together`)
 }
 
 // TestCheckUpstream_withoutDaemon: the other ways need nothing but the file.

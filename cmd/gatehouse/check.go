@@ -13,13 +13,13 @@ import (
 
 // CheckCmd explains a config file, and tries a query.
 type CheckCmd struct {
-	Config       string `help:"Prosody's config file; ${default} without this." short:"c" default:"/etc/prosody/prosody.cfg.lua" placeholder:"FILE"`
-	Query        string `help:"Ask the host's script: auth:USER:HOST:PASSWORD, isuser:USER:HOST or setpass:USER:HOST:PASSWORD. Without the password, it is read from standard input." placeholder:"QUERY"`
-	Quiet        bool   `help:"Say only what is wrong, on standard error." short:"q"`
-	All          bool   `help:"Show every option that gatehouse reads from the file, with its value."`
-	Upstream     bool   `help:"Go to the servers behind, to see whether they answer, how they are secured and what they offer."`
-	UpstreamUser string `help:"Log in at the servers behind as this user, in the way that gatehouse_upstream_auth says, and hang up: the proof that they know who comes. For tickets the daemon must be running; a password is asked for, or taken from GATEHOUSE_PASSWORD or standard input." placeholder:"USER@HOST"`
-	User         string `help:"Whose rights count: the user that serve runs as. By default yours, or gatehouse's if you are root and there is such a user." placeholder:"NAME"`
+	Config       string  `help:"Prosody's config file; ${default} without this." short:"c" default:"/etc/prosody/prosody.cfg.lua" placeholder:"FILE"`
+	Query        string  `xor:"user" help:"Ask the host's script: auth:USER:HOST:PASSWORD, isuser:USER:HOST or setpass:USER:HOST:PASSWORD. Without the password, it is read from standard input." placeholder:"QUERY"`
+	Quiet        bool    `help:"Say only what is wrong, on standard error." short:"q"`
+	All          bool    `help:"Show every option that gatehouse reads from the file, with its value."`
+	Upstream     bool    `help:"Go to the servers behind, to see whether they answer, how they are secured and what they offer."`
+	UpstreamUser *string `xor:"user" help:"Log in at the servers behind as this user, in the way that gatehouse_upstream_auth says, and hang up: the proof that they know who comes. For tickets the daemon must be running; a password is asked for, or taken from GATEHOUSE_PASSWORD or standard input." placeholder:"USER@HOST"`
+	User         string  `help:"Whose rights count: the user that serve runs as. By default yours, or gatehouse's if you are root and there is such a user." placeholder:"NAME"`
 }
 
 // Run implements the command. A file that serve would refuse is exitConfig.
@@ -40,8 +40,8 @@ func (cmd *CheckCmd) Run(g *globals) error {
 		out = io.Discard
 	}
 	r := newReport(out, time.Now(), who)
-	r.tryUpstream = cmd.Upstream || cmd.UpstreamUser != ""
-	if cmd.UpstreamUser != "" && err == nil {
+	r.tryUpstream = cmd.Upstream || cmd.UpstreamUser != nil
+	if cmd.UpstreamUser != nil && err == nil {
 		if r.trial, err = cmd.trial(cfg, g); err != nil {
 			return err
 		}
