@@ -34,6 +34,7 @@ func TestAdminPorts_pathChangesItsUse(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "gh.sock")
 	busy := listen(t, "tcp", "127.0.0.1:0")
+	defer busy.Close()
 	cfgPath := filepath.Join(dir, "prosody.cfg.lua")
 	script := filepath.Join(dir, "auth.sh")
 	if err := os.WriteFile(script, []byte("#!/bin/sh\nwhile read -r q; do echo 1; done\n"), 0o755); err != nil {
