@@ -14,10 +14,11 @@ const module = "gatehouse.im/gatehouse/"
 var allowed = map[string][]string{
 	"cmd/gatehouse":      {"config", "server", "extauth", "saslmech", "internal/admin", "internal/authapi", "internal/client", "internal/logging", "internal/ticket", "internal/token", "internal/upstream"},
 	"config":             {"internal/luaconf"},
-	"server":             {"saslmech", "internal/xmlstream"},
+	"server":             {"saslmech", "internal/framing", "internal/xmlstream"},
 	"internal/admin":     {"internal/httpserver"},
 	"internal/authapi":   {"internal/httpserver", "saslmech"},
 	"internal/client":    {"saslmech", "internal/xmlstream"},
+	"internal/framing":   {"internal/xmlstream"},
 	"internal/upstream":  {"saslmech", "internal/xmlstream"},
 	"internal/webserver": {"internal/httpserver"},
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"gatehouse.im/gatehouse/internal/xmlstream"
 )
 
 const (
@@ -235,5 +237,48 @@ func TestDecoder_clearsWhatItHeld(t *testing.T) {
 	}
 	if bytes.Contains(lent[:], []byte("secret")) {
 		t.Error("the buffer still has it")
+	}
+}
+
+// What a Decoder returns is a stream to the reader that the server has, whose
+// end is the client's <close/>; and what a parser alone can find wrong, it does.
+func TestDecoder_readAsAStream(t *testing.T) {
+	limits := xmlstream.Limits{Header: 4096, Stanza: 4096, Depth: 10, Elements: 50, Attributes: 20}
+	for _, c := range []struct {
+		message   string
+		namespace string
+		condition string
+	}{
+		{message: "<iq xmlns='jabber:client'/>", namespace: "jabber:client"},
+		{message: "<iq/>", namespace: "jabber:client"},
+		{message: "<iq xmlns=''/>"},
+		{message: "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>AA==</auth>", namespace: "urn:ietf:params:xml:ns:xmpp-sasl"},
+		{message: "<a></stream:stream>", condition: "not-well-formed"},
+		{message: "<a><b></a></b>", condition: "not-well-formed"},
+		{message: "<a>&b;</a>", condition: "restricted-xml"},
+		{message: "<a>\xff</a>", condition: "not-well-formed"},
+		{message: "<a><stream:stream/></a>", condition: "bad-format"},
+		{message: "<a/></stream:stream>", namespace: "jabber:client", condition: "not-well-formed"},
+	} {
+		d := NewDecoder((&source{messages: []string{clientOpen, c.message, "<close xmlns='urn:ietf:params:xml:ns:xmpp-framing'/>"}}).next)
+		r := xmlstream.NewReader(d, limits)
+		h, err := r.Header()
+		if err != nil || h.Get("to") != "a.example" || h.Name != (xmlstream.Name{Space: nsStream, Local: "stream"}) {
+			t.Fatal(h, err)
+		}
+		e, err := r.Next()
+		if err == nil {
+			if e.Name.Space != c.namespace {
+				t.Errorf("%s: in %q", c.message, e.Name.Space)
+			}
+			_, err = r.Next()
+		}
+		if err == io.EOF {
+			err = nil
+		}
+		if condition(err) != c.condition {
+			t.Errorf("%s: %v", c.message, err)
+		}
+		r.Close()
 	}
 }

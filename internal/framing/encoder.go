@@ -41,6 +41,9 @@ type declaration struct {
 	own    bool   // the element at hand has one of its own
 }
 
+// name is the prefix without the colon.
+func (d declaration) name() []byte { return bytes.TrimSuffix(d.prefix, []byte(":")) }
+
 // NewEncoder returns an Encoder. It calls next to begin a message, which Close
 // ends; a message has ended before the next one begins.
 func NewEncoder(next func() (io.WriteCloser, error)) *Encoder { return &Encoder{next: next} }
@@ -127,8 +130,13 @@ func (e *Encoder) tag(b []byte) (int, error) {
 
 // opening reads a complete start tag at the level of the stream.
 func (e *Encoder) opening(tag []byte) error {
-	name, attrs, empty := readTag(tag)
-	if _, local := split(name); string(local) == "stream" && !empty {
+	name, attrs, empty, err := readTag(tag)
+	switch {
+	case err != nil:
+		return err
+	case string(name.local) == "stream" && empty:
+		return notWellFormed("stream header that ends the stream")
+	case string(name.local) == "stream":
 		return e.streamHeader(name, attrs)
 	}
 	if len(e.header) == 0 || e.declared {
@@ -138,51 +146,55 @@ func (e *Encoder) opening(tag []byte) error {
 		e.scope[i].own = false
 	}
 	for {
-		attr, _, err := attrs.next()
+		attr, _, more, err := attrs.next()
 		switch {
 		case err != nil:
 			return err
-		case attr == nil:
-			e.inside, e.name = true, 1+len(name)
+		case !more:
+			e.inside, e.name = true, 1+len(name.whole)
 			if empty {
 				return e.send()
 			}
 			e.scan.Enter()
 			return nil
 		}
-		prefix, ok := declares(attr)
+		prefix, ok := attr.declares()
 		for i := range e.scope {
 			d := &e.scope[i]
-			d.own = d.own || ok && string(bytes.TrimSuffix(d.prefix, []byte(":"))) == string(prefix)
+			d.own = d.own || ok && string(d.name()) == string(prefix)
 		}
 	}
 }
 
 // streamHeader makes <open/> of a stream header (RFC 7395 §3.4).
-func (e *Encoder) streamHeader(name []byte, attrs tagReader) error {
+func (e *Encoder) streamHeader(name qname, attrs tagReader) error {
 	var common headerAttributes
 	ours, size := false, 0
-	prefix, _ := split(name)
 	e.scope, e.declared = nil, false
 	for {
-		attr, value, err := attrs.next()
+		attr, value, more, err := attrs.next()
 		if err == nil {
 			err = common.set(attr, value)
 		}
 		if err != nil {
 			return err
 		}
-		if attr == nil {
+		if !more {
 			break
 		}
-		declared, ok := declares(attr)
+		declared, ok := attr.declares()
 		if !ok {
 			continue
 		}
-		if string(declared) == string(prefix) && string(unquoted(value)) == nsStream {
+		if string(declared) == string(name.prefix) && string(unquoted(value)) == nsStream {
 			ours = true
 		}
-		d := declaration{text: bytes.Join([][]byte{[]byte(" "), attr, []byte("="), value}, nil)}
+		for _, before := range e.scope {
+			if string(before.name()) == string(declared) {
+				return notWellFormed("attribute given twice")
+			}
+		}
+		d := declaration{text: bytes.Join([][]byte{[]byte(" "), attr.whole, []byte("="), value}, nil)}
 		if len(declared) > 0 {
 			d.prefix = append(bytes.Clone(declared), ':')
 		}
@@ -194,7 +206,7 @@ func (e *Encoder) streamHeader(name []byte, attrs tagReader) error {
 	if !ours {
 		return &xmlstream.Error{Condition: "invalid-namespace", Detail: "stream header in another namespace"}
 	}
-	e.header = bytes.Clone(name)
+	e.header = bytes.Clone(name.whole)
 	open := common.append([]byte("<open xmlns='" + nsFraming + "'"))
 	e.done() // common is in buf
 	return e.whole(append(open, "/>"...))

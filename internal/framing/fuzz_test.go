@@ -140,6 +140,14 @@ func messageItem(message []byte) (it item, ok bool, err error) {
 	}
 }
 
+// long stands for much text, so that the fuzzer finds out what is too long for
+// a buffer. By itself it would be an error.
+const long = "\x01"
+
+func lengthen(in []byte) []byte {
+	return bytes.ReplaceAll(in, []byte(long), bytes.Repeat([]byte("x"), maxHeld*2/3))
+}
+
 func seeds(f *testing.F, add func(string)) {
 	tcp, err := os.ReadFile("testdata/prosody-0.12.3.tcp")
 	if err != nil {
@@ -151,6 +159,7 @@ func seeds(f *testing.F, add func(string)) {
 	add(header + " <a/>" + header + "<a xmlns:stream='x'><stream:b/></a>")
 	add("<stream xmlns='http://etherx.jabber.org/streams'><open/><stream:a/></stream>")
 	add(header + "<a><!-- --></a>")
+	add(header + "<a>" + long + "<stream:b/>" + long + "</a><b c='" + long + "'/>")
 	add(header + "<a/>" + strings.Repeat(" ", 20) + "</stream><b/>")
 }
 
@@ -159,6 +168,7 @@ func seeds(f *testing.F, add func(string)) {
 func FuzzEncoder(f *testing.F) {
 	seeds(f, func(s string) { f.Add([]byte(s), uint16(len(s)/2)) })
 	f.Fuzz(func(t *testing.T, in []byte, cut uint16) {
+		in = lengthen(in)
 		got, err := encode(string(in))
 		var items []item
 		for i, m := range got.messages {
@@ -199,12 +209,14 @@ func FuzzDecoder(f *testing.F) {
 		"<?xml version='1.0'?>\n" + clientOpen + "\x00 <a>b</a> \x00<?xml version='1.0'?><a/>\x00" + clientOpen,
 		"<f:open xmlns:f='urn:ietf:params:xml:ns:xmpp-framing'></f:open>\x00<stream:stream xmlns:stream='http://etherx.jabber.org/streams'>",
 		clientOpen + "\x00<a/><b/>\x00<a></stream:stream>\x00<a><![CDATA[</a>]]></a>",
+		clientOpen + "\x00<a>" + long + "</a>\x00 <a>" + long + long + "<b/></a><c/>",
+		clientOpen + "\x00<a b='" + long + "'/>\x00<a b='" + long + long + "'/>",
 		clientOpen + "\x00<a b='/>' c=\"'\" / ><d/>",
 	} {
 		f.Add([]byte(in), uint8(7))
 	}
 	f.Fuzz(func(t *testing.T, in []byte, size uint8) {
-		messages := strings.Split(string(in), "\x00")
+		messages := strings.Split(string(lengthen(in)), "\x00")
 		outs := []string{""} // what came of each; the first of none
 		var next int
 		d := NewDecoder(func() (io.Reader, error) {

@@ -71,9 +71,12 @@ func (d *Decoder) begin() *xmlstream.Error {
 			if d.seen += n; what == xmlstream.FoundNothing {
 				return err
 			}
-			name, _, _ := readTag(b[:d.tagEnd])
+			name, _, _, err := readTag(b[:d.tagEnd])
+			if err != nil {
+				return err
+			}
 			end, ok := bytes.CutPrefix(b[d.tagEnd:d.seen], []byte("</"))
-			if !ok || string(bytes.TrimRightFunc(end[:len(end)-1], isSpace)) != string(name) {
+			if !ok || string(bytes.TrimRightFunc(end[:len(end)-1], isSpace)) != string(name.whole) {
 				return badFormat("<open/> or <close/> that is not empty")
 			}
 			return d.framed(b[d.seen:])
@@ -88,33 +91,34 @@ func (d *Decoder) begin() *xmlstream.Error {
 func (d *Decoder) opening(tag, rest []byte) *xmlstream.Error {
 	var common headerAttributes
 	var space []byte // the element's namespace, quoted, if the tag declares it
-	name, attrs, empty := readTag(tag)
-	prefix, local := split(name)
-	uses, has := string(prefix) == "stream", false // the prefix "stream"
+	name, attrs, empty, err := readTag(tag)
+	if err != nil {
+		return err
+	}
+	uses, has := string(name.prefix) == "stream", false // the prefix "stream"
 	for {
-		attr, value, err := attrs.next()
+		attr, value, more, err := attrs.next()
 		if err == nil {
 			err = common.set(attr, value)
 		}
 		if err != nil {
 			return err
 		}
-		if attr == nil {
+		if !more {
 			break
 		}
-		declared, ok := declares(attr)
+		declared, ok := attr.declares()
 		has = has || ok && string(declared) == "stream"
-		if ok && string(declared) == string(prefix) {
+		if ok && string(declared) == string(name.prefix) {
 			if space != nil {
 				return notWellFormed("attribute given twice")
 			}
 			space = value
 		}
-		of, _ := split(attr)
-		uses = uses || string(of) == "stream"
+		uses = uses || string(attr.prefix) == "stream"
 	}
 	framing := space != nil && string(unquoted(space)) == nsFraming
-	switch string(local) {
+	switch string(name.local) {
 	case "stream":
 		return &xmlstream.Error{Condition: "invalid-namespace", Detail: "stream header in place of <open/>"}
 	case "open", "close":
@@ -122,12 +126,12 @@ func (d *Decoder) opening(tag, rest []byte) *xmlstream.Error {
 			return &xmlstream.Error{Condition: "invalid-namespace", Detail: "<open/> or <close/> in another namespace"}
 		}
 		d.head = []byte("</stream:stream>")
-		if string(local) == "open" {
+		if string(name.local) == "open" {
 			d.head = append(common.append([]byte(streamTag)), '>')
 		} else if !d.open {
 			return badFormat("<close/> outside of a stream")
 		}
-		d.open = string(local) == "open"
+		d.open = string(name.local) == "open"
 		if empty {
 			return d.framed(rest)
 		}

@@ -49,9 +49,24 @@ func tooBig() *xmlstream.Error {
 // from '<' to '>'. All it returns are parts of the tag, as written.
 type tagReader struct{ rest []byte }
 
-// readTag returns the element's name, prefix and all, and a tagReader of the
-// attributes.
-func readTag(tag []byte) (name []byte, attrs tagReader, empty bool) {
+// A qname is a name with its prefix, which may be empty.
+type qname struct{ whole, prefix, local []byte }
+
+// newQname cuts a name at its colon (Namespaces in XML 1.0 §4).
+func newQname(name []byte) (qname, *xmlstream.Error) {
+	prefix, local, colon := bytes.Cut(name, []byte(":"))
+	if !colon {
+		prefix, local = nil, name
+	}
+	if len(local) == 0 || colon && len(prefix) == 0 || bytes.IndexByte(local, ':') >= 0 {
+		return qname{}, notWellFormed("bad name")
+	}
+	return qname{name, prefix, local}, nil
+}
+
+// readTag returns the element's name, a tagReader of the attributes, and
+// whether it is an empty tag.
+func readTag(tag []byte) (name qname, attrs tagReader, empty bool, err *xmlstream.Error) {
 	inner := tag[1 : len(tag)-1]
 	if empty = inner[len(inner)-1] == '/'; empty {
 		inner = inner[:len(inner)-1]
@@ -60,51 +75,47 @@ func readTag(tag []byte) (name []byte, attrs tagReader, empty bool) {
 	if end < 0 {
 		end = len(inner)
 	}
-	return inner[:end], tagReader{inner[end:]}, empty
+	name, err = newQname(inner[:end])
+	return name, tagReader{inner[end:]}, empty, err
 }
 
-// next returns the next attribute, its value with the quotes. The name is empty
-// where there is none.
-func (t *tagReader) next() (name, value []byte, err *xmlstream.Error) {
+// next returns the next attribute, its value with the quotes; ok is false where
+// there is none.
+func (t *tagReader) next() (name qname, value []byte, ok bool, err *xmlstream.Error) {
 	rest := bytes.TrimLeftFunc(t.rest, isSpace)
 	if len(rest) == 0 {
-		return nil, nil, nil
+		return qname{}, nil, false, nil
 	}
 	if len(rest) == len(t.rest) {
-		return nil, nil, notWellFormed("white space missing before an attribute")
+		return qname{}, nil, false, notWellFormed("white space missing before an attribute")
 	}
-	name, rest, found := bytes.Cut(rest, []byte("="))
-	name = bytes.TrimRightFunc(name, isSpace)
+	written, rest, found := bytes.Cut(rest, []byte("="))
+	written = bytes.TrimRightFunc(written, isSpace)
+	if !found || bytes.ContainsAny(written, " \t\r\n'\"") {
+		return qname{}, nil, false, notWellFormed("attribute without a value")
+	}
+	if name, err = newQname(written); err != nil {
+		return qname{}, nil, false, err
+	}
 	rest = bytes.TrimLeftFunc(rest, isSpace)
-	if !found || len(name) == 0 || bytes.ContainsAny(name, " \t\r\n'\"") {
-		return nil, nil, notWellFormed("attribute without a value")
-	}
 	if len(rest) == 0 || rest[0] != '\'' && rest[0] != '"' {
-		return nil, nil, notWellFormed("attribute value without quotes")
+		return qname{}, nil, false, notWellFormed("attribute value without quotes")
 	}
 	end := bytes.IndexByte(rest[1:], rest[0])
 	if end < 0 {
-		return nil, nil, notWellFormed("attribute value without an end")
+		return qname{}, nil, false, notWellFormed("attribute value without an end")
 	}
 	value, t.rest = rest[:end+2], rest[end+2:]
-	return name, value, nil
-}
-
-// split cuts a name at its colon.
-func split(name []byte) (prefix, local []byte) {
-	if before, after, ok := bytes.Cut(name, []byte(":")); ok {
-		return before, after
-	}
-	return nil, name
+	return name, value, true, nil
 }
 
 // declares reports whether an attribute is a namespace declaration, and for
 // which prefix; for the default namespace it is empty.
-func declares(name []byte) (prefix []byte, ok bool) {
-	if string(name) == "xmlns" {
+func (n qname) declares() (prefix []byte, ok bool) {
+	if string(n.whole) == "xmlns" {
 		return nil, true
 	}
-	return bytes.CutPrefix(name, []byte("xmlns:"))
+	return n.local, string(n.prefix) == "xmlns"
 }
 
 // unquoted takes the quotes off an attribute's value. References stay as they
@@ -120,9 +131,9 @@ type headerAttributes struct {
 }
 
 // set keeps the attribute if it is one of them.
-func (h *headerAttributes) set(name, value []byte) *xmlstream.Error {
+func (h *headerAttributes) set(name qname, value []byte) *xmlstream.Error {
 	var field *[]byte
-	switch string(name) {
+	switch string(name.whole) {
 	case "from":
 		field = &h.from
 	case "to":
