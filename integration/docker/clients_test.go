@@ -2,6 +2,9 @@ package docker
 
 import (
 	"bufio"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net"
@@ -57,22 +60,29 @@ func talk(t *testing.T, cmd *exec.Cmd) *talker {
 	return c
 }
 
+// next waits for a line, which should be one that is given for the error alone.
+func (c *talker) next(t *testing.T, want string) string {
+	t.Helper()
+	select {
+	case line, ok := <-c.lines:
+		if !ok {
+			t.Fatalf("%s ended before it printed %q", c.cmd, want)
+		}
+		return line
+	case <-time.After(patience):
+		t.Fatalf("%s did not print %q", c.cmd, want)
+	}
+	return ""
+}
+
 // prints waits for a line that contains text.
 func (c *talker) prints(t *testing.T, text string) {
 	t.Helper()
-	timeout := time.After(patience)
 	for {
-		select {
-		case line, ok := <-c.lines:
-			if !ok {
-				t.Fatalf("%s ended before it printed %q", c.cmd, text)
-			}
-			t.Log(line)
-			if strings.Contains(line, text) {
-				return
-			}
-		case <-timeout:
-			t.Fatalf("%s did not print %q", c.cmd, text)
+		line := c.next(t, text)
+		t.Log(line)
+		if strings.Contains(line, text) {
+			return
 		}
 	}
 }
@@ -117,22 +127,39 @@ func TestClients_talk(t *testing.T) {
 	}
 }
 
-// TestClients_much: some megabytes, as large messages that bob sends back, arrive whole and in order.
+// TestClients_much: a file's worth of data, as large messages that alice sends with go-sendxmpp and bob, with slixmpp, sends
+// back, arrives whole at either end.
 func TestClients_much(t *testing.T) {
 	const (
-		count = 50
-		size  = 100_000
+		count = 20
+		lines = 100 // of 1000 characters; go-sendxmpp takes no long ones
 	)
 	for _, h := range byTicket {
 		t.Run(h.name, func(t *testing.T) {
-			h.echo(t)
-			alice := h.login(t, "alice", "much")
-			must(t, alice.Send("<presence/>"))
-			for i := range count {
-				body := strings.Repeat(fmt.Sprintf("%05d", i), size/5)
-				must(t, alice.Sendf("<message to='bob@%s' type='chat'><body>%s</body></message>", h.name, body))
-				if e := next(t, alice, "message").Child("body"); e == nil || e.Text != body {
-					t.Fatalf("message %d came back changed", i)
+			bob := h.echo(t)
+			listener := talk(t, h.sendxmpp(t, "-l"))
+			for range count {
+				var message []string
+				for range lines {
+					random := make([]byte, 500)
+					_, _ = rand.Read(random) // it cannot fail
+					message = append(message, hex.EncodeToString(random))
+				}
+				body := strings.Join(message, "\n")
+				send := h.sendxmpp(t, "bob@"+h.name)
+				send.Stdin = strings.NewReader(body)
+				sender := talk(t, send)
+				bob.prints(t, fmt.Sprintf("message alice@%s %x", h.name, sha256.Sum256([]byte(body))))
+				for _, want := range message {
+					// The first one has time and sender before it.
+					for line := listener.next(t, want); !strings.HasSuffix(line, want); line = listener.next(t, want) {
+						if strings.TrimSpace(line) != "" {
+							t.Fatalf("alice reads %q, want %q", line, want)
+						}
+					}
+				}
+				for line := range sender.lines {
+					t.Errorf("the sender says: %s", line)
 				}
 			}
 		})

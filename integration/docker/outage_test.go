@@ -3,10 +3,11 @@ package docker
 import (
 	"errors"
 	"os"
-	"strconv"
-	"syscall"
+	"slices"
 	"testing"
 	"time"
+
+	"gatehouse.im/gatehouse/internal/xmpptest"
 )
 
 const (
@@ -94,6 +95,38 @@ func TestOutage_before(t *testing.T) {
 	})
 }
 
+// TestOutage_restart: a restart ends the sessions, and the clients find the server again, by themselves and soon.
+func TestOutage_restart(t *testing.T) {
+	for _, h := range byTicket {
+		t.Run(h.server, func(t *testing.T) {
+			id, err := servers.container(h.server)
+			must(t, err)
+			c := h.login(t, "alice", "bereft")
+			must(t, servers.docker("restart", id))
+			h.ends(t, c)
+			h.recovers(t, "gatehouse")
+			must(t, servers.healthy(h.server))
+			must(t, h.login(t, "alice", "again").Ping())
+		})
+	}
+}
+
+// ends waits until a client is told that its session is over.
+func (h host) ends(t *testing.T, c *xmpptest.Client) {
+	t.Helper()
+	c.Timeout = quickly
+	for {
+		e, err := c.ReadElement()
+		if os.IsTimeout(err) {
+			t.Errorf("the client of %s was not told that the server is gone", h.name)
+		}
+		if err != nil {
+			return
+		}
+		t.Logf("the client reads %s", e.Raw)
+	}
+}
+
 // TestOutage_after: a session whose server goes away ends when the client can know it, or lives on if the server does.
 func TestOutage_after(t *testing.T) {
 	each(t, func(t *testing.T, h host, o outage, away, back func()) {
@@ -107,17 +140,7 @@ func TestOutage_after(t *testing.T) {
 				t.Errorf("after the pause: %v", err)
 			}
 		case "stopped", "killed":
-			c.Timeout = quickly
-			for {
-				e, err := c.ReadElement()
-				if os.IsTimeout(err) {
-					t.Error("the client was not told that the server is gone")
-				}
-				if err != nil {
-					break
-				}
-				t.Logf("the client reads %s", e.Raw)
-			}
+			h.ends(t, c)
 			must(t, established(false))
 		case "disconnected":
 			// Nobody can know of it yet. That the client goes must not take until they do.
@@ -126,40 +149,54 @@ func TestOutage_after(t *testing.T) {
 	})
 }
 
-// TestOutage_during freezes the server when gatehouse has a connection to it and waits for its answer.
+// TestOutage_during takes the server away when gatehouse has a connection to it and waits for its answer, which a pause
+// sees to.
 func TestOutage_during(t *testing.T) {
 	type result struct {
 		answer string
 		took   time.Duration
 		err    error
 	}
+	const no, yes = "temporary-auth-failure", "success"
 	tests := []struct {
 		name string
-		then func(id, service string) error // after the server froze; it has to run again then
-		undo func(id, service string) error
-		want string
+		then func(id string) error          // after the pause, which it ends
+		undo func(id, service string) error // nil if the server is there
+		want []string
 	}{
 		{
 			name: "goes on",
-			then: func(id, _ string) error { return servers.docker("unpause", id) },
-			want: "success",
+			then: func(id string) error { return servers.docker("unpause", id) },
+			want: []string{yes},
+		},
+		{
+			// Whether it answers before it stops is its own business.
+			name: "stopped",
+			then: func(id string) error { return servers.docker("stop", id) },
+			undo: outages[1].back,
+			want: []string{no, yes},
+		},
+		{
+			name: "restarted",
+			then: func(id string) error { return servers.docker("restart", id) },
+			want: []string{no, yes},
 		},
 		{
 			name: "killed",
-			then: kill,
-			undo: func(id, _ string) error { return servers.docker("start", id) },
-			want: "temporary-auth-failure",
+			then: func(id string) error { return servers.docker("kill", id) },
+			undo: outages[2].back,
+			want: []string{no},
 		},
 		{
 			name: "disconnected",
-			then: func(id, _ string) error {
+			then: func(id string) error {
 				if err := servers.docker("network", "disconnect", network, id); err != nil {
 					return err
 				}
 				return servers.docker("unpause", id)
 			},
 			undo: outages[3].back,
-			want: "temporary-auth-failure",
+			want: []string{no},
 		},
 	}
 	for _, h := range byTicket {
@@ -175,7 +212,7 @@ func TestOutage_during(t *testing.T) {
 					results <- result{answer, took, err}
 				}()
 				err = established(true)
-				if then := test.then(id, h.server); err == nil {
+				if then := test.then(id); err == nil {
 					err = then
 				}
 				r := <-results
@@ -183,7 +220,7 @@ func TestOutage_during(t *testing.T) {
 					must(t, test.undo(id, h.server))
 				}
 				must(t, errors.Join(err, r.err))
-				if r.answer != test.want || r.took > quickly {
+				if !slices.Contains(test.want, r.answer) || r.took > quickly {
 					t.Errorf("%s after %v, want %s", r.answer, r.took, test.want)
 				}
 				must(t, servers.healthy(h.server))
@@ -191,23 +228,4 @@ func TestOutage_during(t *testing.T) {
 			})
 		}
 	}
-}
-
-// kill ends a container that is paused, which Docker would not do: the signal waits for it to go on.
-func kill(id, _ string) error {
-	text, err := servers.run("docker", "inspect", "--format", "{{.State.Pid}}", id)
-	if err != nil {
-		return err
-	}
-	pid, err := strconv.Atoi(text)
-	if err != nil {
-		return err
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		return err
-	}
-	if err := servers.docker("unpause", id); err != nil {
-		return err
-	}
-	return servers.docker("wait", id)
 }

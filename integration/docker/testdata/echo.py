@@ -2,10 +2,12 @@
 
 Usage: echo.py JID PASSWORD HOST PORT CA_FILE
 
-It prints "session JID" when others can write to it, and "message FROM LENGTH" for each message.
+It prints "session JID" when others can write to it, and "message FROM SHA256" for each message.
+The hash is that of the text without white space around it.
 """
 
 import asyncio
+import hashlib
 import sys
 from pathlib import Path
 
@@ -28,8 +30,9 @@ class Echo(slixmpp.ClientXMPP):
 
     def on_message(self, message):
         if message["type"] in ("chat", "normal"):
-            print("message", message["from"].bare, len(message["body"]), flush=True)
-            self.send_message(mto=message["from"].bare, mbody=message["body"], mtype="chat")
+            body = message["body"]
+            print("message", message["from"].bare, hashlib.sha256(body.strip().encode()).hexdigest(), flush=True)
+            self.send_message(mto=message["from"].bare, mbody=body, mtype="chat")
 
     def on_end(self, what):
         if not self.finished.done():
