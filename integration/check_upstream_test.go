@@ -128,3 +128,41 @@ func TestCheckUpstream_withoutDaemon(t *testing.T) {
 			`the upstream refused the login: not-authorized`, `and do the clocks agree`)
 	})
 }
+
+// TestCheckUpstream_ticketEndsWithIt: what check had made for itself is good for nobody who comes later.
+func TestCheckUpstream_ticketEndsWithIt(t *testing.T) {
+	t.Parallel()
+	r := newRelay(t, "gatehouse")
+	deaf := newTap(t, "")
+	r.set("gatehouse_upstream", deaf.address)
+	r.set("gatehouse_upstream_timeout", 1)
+	r.begin(t)
+	r.tryBehind(t, "alice@localhost", "").expect(t, "no answer", exitUnavailable, `login +\S+: the upstream is slow`, `gatehouse_upstream_timeout`)
+	left := deaf.secret(t)
+	if !strings.HasPrefix(left, ticketPrefix) {
+		t.Fatal("what went to the server is no ticket")
+	}
+	if got := r.checkPassword(t, "alice", left); got != "200 false" {
+		t.Errorf("the ticket afterwards: %s", got)
+	}
+}
+
+// TestRelay_tokenInPlainIsNoPassword: a token that came in the place of the password is not shown to a server that checks
+// passwords, and the client, who was right, is not told that it was wrong.
+func TestRelay_tokenInPlainIsNoPassword(t *testing.T) {
+	t.Parallel()
+	r := newRelay(t, "internal_plain")
+	tapped := newTap(t, r.backend.address)
+	r.set("gatehouse_upstream", tapped.address)
+	r.set("gatehouse_upstream_auth", "password")
+	r.set("token_secret", hostKeys.secret)
+	r.set("otp_seed", hostKeys.seed)
+	r.set("gatehouse_token_in_plain", true)
+	r.begin(t)
+	r.expect(t, "a token", "alice", freshToken(t, hostKeys.secret, hostKeys.seed, "alice@localhost"), "temporary-auth-failure")
+	r.says(t, 0, "the client has logged in without one")
+	r.expect(t, "a password", "alice", relayAccounts["alice"], "success")
+	if got := tapped.secret(t); got != relayAccounts["alice"] {
+		t.Error("the first that the server behind was shown is not the password")
+	}
+}
