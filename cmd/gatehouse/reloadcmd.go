@@ -61,6 +61,9 @@ func controlPath(path, socket string) (_ string, broken error) {
 	return filepath.Join(dir, controlSocket), err
 }
 
+// errNoDaemon says that nobody listens at a control socket.
+var errNoDaemon = errors.New("no daemon answers")
+
 // maxAnswer is how much of the daemon's answer is read.
 const maxAnswer = 1 << 20
 
@@ -79,7 +82,7 @@ func askControl(ctx context.Context, method, socket, path string) (code int, ans
 	resp, err := client.Do(req)
 	switch {
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
-		return 0, "", exit(exitUnavailable, "no daemon answers at %s\nIs gatehouse serve running, and with the same gatehouse_data_dir? --socket names another place.", socket)
+		return 0, "", exit(exitUnavailable, "%w at %s\nIs gatehouse serve running, and with the same gatehouse_data_dir? --socket names another place.", errNoDaemon, socket)
 	case errors.Is(err, syscall.EACCES):
 		return 0, "", exit(exitUnavailable, "%s may not be opened by this user; run this as the daemon's user or as root", socket)
 	case err != nil:
