@@ -108,16 +108,16 @@ func askForLogin(cfg *config.Config, t *trial, at upstream.Address, timeout time
 	defer cancel()
 	question := url.Values{"user": {t.user}, "host": {t.host}, "address": {at.String()}}
 	code, answer, err := askControl(ctx, http.MethodPost, filepath.Join(cfg.DataDir, controlSocket), tryPath+"?"+question.Encode())
-	fault, advice, _ = strings.Cut(answer, "\n")
+	var noDaemon noDaemonError
 	switch {
-	case errors.Is(err, errNoDaemon):
-		fault, _, _ = strings.Cut(err.Error(), "\n")
-		return fault, "Only the running daemon can make a ticket that is good: start gatehouse serve, with this file and the same data directory, and check again."
+	case errors.As(err, &noDaemon):
+		return noDaemon.Error(), "Only the running daemon can make a ticket that is good: start gatehouse serve, with this file and the same data directory, and check again."
 	case err != nil:
 		return err.Error(), "Only the running daemon can make a ticket that is good, so that check has to ask it."
 	case code == http.StatusOK:
 		return "", ""
 	case code == http.StatusUnprocessableEntity:
+		fault, advice, _ = strings.Cut(answer, "\n")
 		return fault, advice
 	}
 	return fmt.Sprintf("the running daemon answers: %s", answer), "If it is of another version, restart it."

@@ -61,8 +61,10 @@ func controlPath(path, socket string) (_ string, broken error) {
 	return filepath.Join(dir, controlSocket), err
 }
 
-// errNoDaemon says that nobody listens at a control socket.
-var errNoDaemon = errors.New("no daemon answers")
+// noDaemonError is a control socket at which nobody listens.
+type noDaemonError string
+
+func (e noDaemonError) Error() string { return "no daemon answers at " + string(e) }
 
 // maxAnswer is how much of the daemon's answer is read.
 const maxAnswer = 1 << 20
@@ -82,7 +84,7 @@ func askControl(ctx context.Context, method, socket, path string) (code int, ans
 	resp, err := client.Do(req)
 	switch {
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
-		return 0, "", exit(exitUnavailable, "%w at %s\nIs gatehouse serve running, and with the same gatehouse_data_dir? --socket names another place.", errNoDaemon, socket)
+		return 0, "", exit(exitUnavailable, "%w\nIs gatehouse serve running, and with the same gatehouse_data_dir? --socket names another place.", noDaemonError(socket))
 	case errors.Is(err, syscall.EACCES):
 		return 0, "", exit(exitUnavailable, "%s may not be opened by this user; run this as the daemon's user or as root", socket)
 	case err != nil:
