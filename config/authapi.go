@@ -69,9 +69,8 @@ func (s section) extauthSocket(admin []AdminAddr) *AdminAddr {
 	return &AdminAddr{Network: "unix", Addr: path, Pos: s.pos(name)}
 }
 
-// proxyProtocolFrom reads who may tell clients' addresses.
-func (s section) proxyProtocolFrom() []netip.Prefix {
-	const name = "gatehouse_proxy_protocol_from"
+// networks reads who may tell clients' addresses: IP addresses, and networks.
+func (s section) networks(name string) []netip.Prefix {
 	texts, _ := s.strings(name)
 	var from []netip.Prefix
 	for _, text := range texts {

@@ -48,7 +48,7 @@ type Config struct {
 	// ShutdownTimeout is how long the end of the daemon may take (gatehouse_shutdown_timeout, 10 s).
 	ShutdownTimeout time.Duration
 
-	// Listeners are the client ports, in the order of the options; never empty, and no address occurs twice.
+	// Listeners are the client ports, WebSocket's among them, in the order of the options; never empty, and no address occurs twice.
 	Listeners []Listener
 	// Certificates serve direct TLS connections whose SNI names no host of ours (c2s_direct_tls_ssl, ssl); empty
 	// where the file names none. ECDSA comes first.
@@ -56,6 +56,8 @@ type Config struct {
 	// ProxyProtocolFrom are the load balancers whose connections begin with a PROXY protocol header, which tells where the
 	// client is; of nobody else is one taken (gatehouse_proxy_protocol_from). IPv4 networks are of IPv4.
 	ProxyProtocolFrom []netip.Prefix
+	// WebSocket is what counts for those Listeners that are for WebSocket.
+	WebSocket WebSocket
 
 	// LoginTimeout is how long a client may take from the accept to the end of its login (c2s_timeout, 30 s here; the
 	// default of Prosody is 300 s).
@@ -83,8 +85,11 @@ type Listener struct {
 	Addr string
 	// Network is "tcp4" or "tcp6": each wildcard is of one family, as in Prosody.
 	Network string
-	// DirectTLS says that the TLS handshake comes first; otherwise STARTTLS is offered.
+	// DirectTLS says that the TLS handshake comes first; otherwise STARTTLS is offered, and on a WebSocket port there is no
+	// TLS.
 	DirectTLS bool
+	// WebSocket says that clients speak HTTP here, and XMPP over WebSocket (RFC 7395).
+	WebSocket bool
 	// Optional says that a failure to listen is no more than a warning: the address is a default ("::" on a machine
 	// without IPv6), not something that the file asks for.
 	Optional bool
@@ -121,6 +126,13 @@ type Host struct {
 	AllowRegistration bool
 	// ConflictResolve is what happens when a resource is taken: one of the Conflict constants (conflict_resolve).
 	ConflictResolve string
+
+	// WebSocketURL is where host-meta (XEP-0156) sends clients that want a WebSocket; empty for what the request says
+	// (gatehouse_websocket_url).
+	WebSocketURL string
+	// Credentials say which web application gets tokens for the host's users, and where; nil for none
+	// (gatehouse_credentials).
+	Credentials *Credentials
 
 	// Upstream is the server that gets the clients after the login (gatehouse_upstream); nil when gatehouse serves their
 	// session itself.

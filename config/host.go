@@ -32,6 +32,8 @@ func (l *loader) readHost(s section, h *luaconf.Host) *Host {
 	host.OfferPlain = host.ScriptPasswords || host.Token != nil && host.Token.InPlain
 	host.OfferToken = host.Token != nil
 	s.disableMechanisms(host)
+	host.WebSocketURL = s.webSocketURL()
+	host.Credentials = s.credentials(host)
 	host.Upstream = s.upstream(host)
 	host.MinTLS, host.Certificates = l.hostTLS(s)
 	return host

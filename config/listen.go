@@ -4,6 +4,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,52 +12,152 @@ import (
 	"gatehouse.im/gatehouse/internal/luaconf"
 )
 
-// services are the kinds of client ports, as mod_c2s registers them with Prosody's portmanager.
-var services = []struct {
+// A service is a kind of client ports, as Prosody's modules register them with its portmanager.
+type service struct {
 	name        string
 	defaultPort []int
 	directTLS   bool
-}{
-	{"c2s", []int{5222}, false},
-	{"c2s_direct_tls", nil, true},
-	{"legacy_ssl", nil, true},
+	webSocket   bool
+	// private says that the default is to listen on loopback.
+	private bool
 }
 
-// listeners reads the ports and interfaces.
-func (l *loader) listeners(s section) []Listener {
-	var all []Listener
-	taken := make(map[string]Listener)
-	for _, service := range services {
-		option := service.name + "_ports"
-		ports := service.defaultPort
-		if s.has(option) {
-			ports = s.ports(option)
-		}
-		if len(ports) == 0 {
-			continue
-		}
-		for _, at := range s.interfaces(service.name) {
-			for _, port := range ports {
-				addr := net.JoinHostPort(at.host, strconv.Itoa(port))
-				key := at.network + " " + addr
-				// c2s_direct_tls_ports and its old name often say the same.
-				if other, ok := taken[key]; ok && port != 0 {
-					if other.DirectTLS != service.directTLS {
-						s.problem(option, "%s is used by %s already", addr, other.Option)
-					}
-					continue
-				}
-				listener := Listener{Addr: addr, Network: at.network, DirectTLS: service.directTLS,
-					Optional: at.optional, Option: option, Pos: s.pos(option)}
-				taken[key] = listener
-				all = append(all, listener)
+var services = []service{
+	{name: "c2s", defaultPort: []int{5222}},
+	{name: "c2s_direct_tls", directTLS: true},
+	{name: "legacy_ssl", directTLS: true},
+	{name: "gatehouse_websocket", directTLS: true, webSocket: true},
+}
+
+// httpServices are Prosody's for all of HTTP. Those of its ports that the file names are ours if mod_websocket is on them.
+var httpServices = []service{
+	{name: "http", webSocket: true, private: true},
+	{name: "https", webSocket: true, directTLS: true},
+}
+
+// listen reads the ports and interfaces. The hosts have been read: WebSocket may be enabled for some only.
+func (l *loader) listen(c *Config) {
+	s := section{l, "*"}
+	failed := len(l.problems)
+	for _, service := range slices.Concat(services, l.prosodysWebSocket(c)) {
+		l.listenFor(c, service)
+	}
+	if len(c.Listeners) == 0 && len(l.problems) == failed {
+		s.problem("c2s_ports", "there is no port to listen on; c2s_ports = { 5222 } is the default")
+	}
+}
+
+// listenFor adds the listeners of one service.
+func (l *loader) listenFor(c *Config, service service) {
+	s := section{l, "*"}
+	option := service.name + "_ports"
+	ports := service.defaultPort
+	if s.has(option) {
+		ports = s.ports(option)
+	}
+	if len(ports) == 0 {
+		return
+	}
+	for _, at := range s.interfaces(service) {
+		for _, port := range ports {
+			listener := Listener{Addr: net.JoinHostPort(at.host, strconv.Itoa(port)), Network: at.network,
+				DirectTLS: service.directTLS, WebSocket: service.webSocket,
+				Optional: at.optional, Option: option, Pos: s.pos(option)}
+			if port == 0 || s.free(c, listener) {
+				c.Listeners = append(c.Listeners, listener)
 			}
 		}
 	}
-	if len(all) == 0 && len(l.problems) == 0 {
-		s.problem("c2s_ports", "there is no port to listen on; c2s_ports = { 5222 } is the default")
+}
+
+// free says whether nobody else listens where a listener wants to. c2s_direct_tls_ports and its old name often say the same,
+// which is no problem.
+func (s section) free(c *Config, l Listener) bool {
+	hint := ""
+	if slices.ContainsFunc(httpServices, func(h service) bool { return l.Option == h.name+"_ports" }) {
+		hint = `; gatehouse takes the port because modules_enabled has "websocket", and does not where gatehouse_websocket_ports is set`
 	}
-	return all
+	for _, other := range c.Listeners {
+		same := other.Addr == l.Addr && other.Network == l.Network
+		if other.DirectTLS == l.DirectTLS && other.WebSocket == l.WebSocket {
+			if same {
+				return false
+			}
+			continue
+		}
+		if same || other.covers(l) || l.covers(other) {
+			s.problem(l.Option, "%s is used by %s already%s", l.Addr, other.Option, hint)
+			return false
+		}
+	}
+	for _, a := range c.Admin {
+		at, err := netip.ParseAddrPort(a.Addr)
+		if a.Network != "tcp" || err != nil || at.Port() == 0 {
+			continue
+		}
+		admin := Listener{Addr: a.Addr, Network: map[bool]string{true: "tcp4", false: "tcp6"}[at.Addr().Is4()]}
+		if admin.Addr == l.Addr || l.covers(admin) {
+			s.problem(l.Option, "%s is used by gatehouse_admin already%s", a.Addr, hint)
+			return false
+		}
+	}
+	return true
+}
+
+// covers says whether a listener is on all addresses, and so on that of the other one too.
+func (l Listener) covers(other Listener) bool {
+	_, port, _ := net.SplitHostPort(other.Addr)
+	return l.Addr == ":"+port && l.Network == other.Network
+}
+
+// prosodysWebSocket returns those of httpServices whose ports are ours: all if mod_websocket is enabled, none if
+// gatehouse_websocket_ports says where to listen instead. Only the ports that the file names count.
+func (l *loader) prosodysWebSocket(c *Config) (ours []service) {
+	global := section{l, "*"}
+	if global.has("gatehouse_websocket_ports") {
+		return nil
+	}
+	sections := []section{global}
+	if len(c.Hosts) > 0 {
+		sections = nil
+		for _, h := range c.Hosts {
+			sections = append(sections, section{l, h.Name})
+		}
+	}
+	i := slices.IndexFunc(sections, func(s section) bool { return s.enables("websocket") })
+	if i < 0 {
+		return nil
+	}
+	for _, service := range httpServices {
+		if global.has(service.name + "_ports") {
+			ours = append(ours, service)
+		}
+	}
+	if len(ours) == 0 && len(c.Hosts) > 0 {
+		s := sections[i]
+		if slices.Contains(global.words("modules_enabled"), "websocket") {
+			s = global
+		}
+		s.warn("modules_enabled", `has "websocket", but no port is named, and gatehouse takes none unasked (Prosody would listen on 5280 and 5281); `+
+			"set gatehouse_websocket_ports = { 5281 }, or {} to leave WebSocket to Prosody")
+	}
+	return ours
+}
+
+// enables says whether Prosody would load a module for a host: its own list adds to the global one.
+func (s section) enables(module string) bool {
+	enabled := slices.Concat(section{s.loader, "*"}.words("modules_enabled"), s.words("modules_enabled"))
+	return slices.Contains(enabled, module) && !slices.Contains(s.words("modules_disabled"), module)
+}
+
+// words returns the strings of an option that is Prosody's: what else is in it is not our problem.
+func (s section) words(name string) []string {
+	o, _ := s.lookup(name)
+	words := []string{o.Value.Str}
+	for _, v := range o.Value.List {
+		words = append(words, v.Str)
+	}
+	return words
 }
 
 func (s section) ports(option string) []int {
@@ -79,8 +180,12 @@ type listenAddr struct {
 }
 
 // interfaces returns the addresses of a service. The first option that is set counts, as in Prosody's portmanager.
-func (s section) interfaces(service string) []listenAddr {
-	for _, option := range []string{service + "_interfaces", service + "_interface", "interfaces", "interface"} {
+func (s section) interfaces(service service) []listenAddr {
+	general, loopback4, loopback6 := []string{"interfaces", "interface"}, "", ""
+	if service.private {
+		general, loopback4, loopback6 = []string{"local_interfaces"}, "127.0.0.1", "::1"
+	}
+	for _, option := range append([]string{service.name + "_interfaces", service.name + "_interface"}, general...) {
 		names, ok := s.strings(option)
 		if !ok {
 			continue
@@ -98,10 +203,10 @@ func (s section) interfaces(service string) []listenAddr {
 	}
 	var list []listenAddr
 	if s.bool("use_ipv4", true) {
-		list = append(list, listenAddr{"", "tcp4", false})
+		list = append(list, listenAddr{loopback4, "tcp4", false})
 	}
 	if s.bool("use_ipv6", true) {
-		list = append(list, listenAddr{"", "tcp6", true})
+		list = append(list, listenAddr{loopback6, "tcp6", true})
 	}
 	return list
 }

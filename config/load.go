@@ -52,6 +52,10 @@ func Load(path string) (*Config, []Problem, error) {
 	l.checkNames()
 	l.global(c)
 	l.hosts(c)
+	l.listen(c)
+	l.webSocket(c)
+	l.checkUpstreams(c)
+	l.checkCredentials(c)
 	warnings := sortProblems(l.warnings, eval.Files)
 	c.Sources = l.sources.Sources
 	if len(l.problems) > 0 {
@@ -85,13 +89,12 @@ func (l *loader) global(c *Config) {
 	c.AuthAPI = s.authAPI(c.Admin)
 	c.ExtauthSocket = s.extauthSocket(c.Admin)
 	c.ShutdownTimeout = s.seconds("gatehouse_shutdown_timeout", 10*time.Second)
-	c.Listeners = l.listeners(s)
 	c.LoginTimeout = s.period("c2s_timeout", 30*time.Second)
 	c.UnauthedStanzaLimit = s.limit("c2s_unauthed_stanza_size_limit", 10000, 1000, 64<<10)
 	c.StanzaLimit = s.limit("c2s_stanza_size_limit", 256<<10, 10000, 64<<20)
 	c.TCPKeepalives = s.bool("c2s_tcp_keepalives", s.bool("tcp_keepalives", true))
 	c.Certificates = l.portCertificates(s)
-	c.ProxyProtocolFrom = s.proxyProtocolFrom()
+	c.ProxyProtocolFrom = s.networks("gatehouse_proxy_protocol_from")
 	if s.names("modules_disabled")["c2s"] {
 		s.warn("modules_disabled", `"c2s" is disabled for Prosody; gatehouse listens for clients nevertheless`)
 	}
@@ -161,7 +164,6 @@ func (l *loader) hosts(c *Config) {
 		}
 		c.Hosts = append(c.Hosts, l.readHost(s, h))
 	}
-	l.checkUpstreams(c)
 	switch {
 	case len(c.Hosts) > 0 || len(l.problems) > failed:
 	case declared == 0:

@@ -36,6 +36,12 @@ var Options = []OptionInfo{
 	{"gatehouse_token_in_plain", "boolean", "false", "A PLAIN password that has the shape of a token is judged as a token, for clients that know no X-TOKEN.", false},
 	{"gatehouse_token_check_user", "boolean", "false", "After a good token the script is asked whether the user exists (isuser).", false},
 
+	{"gatehouse_credentials", "string or false", "false", `Where a web application asks for its users' tokens, as Converse.js's credentials_url has it: "admin", on the addresses of gatehouse_admin, or "web", on the WebSocket ports; POST /credentials. Who may ask can log in as any user of the host.`, false},
+	{"gatehouse_credentials_user", "string", "", "The user name of the web application (Basic authentication), with gatehouse_credentials_password.", false},
+	{"gatehouse_credentials_password", "string", "", "The password that goes with gatehouse_credentials_user, 16 bytes at least.", false},
+	{"gatehouse_credentials_bearer", "string", "", "The secret of the web application (bearer authentication), instead of user and password or besides, 16 bytes at least.", false},
+	{"gatehouse_credentials_rate", "whole number", "30", "How many tokens one user may get a minute.", false},
+
 	{"gatehouse_upstream", "string or list", "{}", `The XMPP server behind, which gets the clients once they have logged in: "host:port" or the path of a unix socket ("/run/c2s.sock", "unix:c2s.sock"; relative to the config file). Of a list the first address that works is taken. Without it, or with false, gatehouse serves a minimal session itself.`, false},
 	{"gatehouse_upstream_auth", "string", `"ticket"`, `How that server knows who the client is. "ticket": PLAIN with a password for one use, about which it asks gatehouse (gatehouse_extauth_socket, gatehouse_auth_api_user); "token": an X-TOKEN that gatehouse mints; "external": a client certificate that gatehouse signs; "password": the client's own password, passed on.`, false},
 	{"gatehouse_upstream_tls", "string", "", `How the way there is secured: "none", "starttls" or "direct" (TLS from the first byte). "none" by default when all the addresses are on this machine, else "starttls"; always "starttls" with "external".`, false},
@@ -72,6 +78,21 @@ var Options = []OptionInfo{
 	{"use_ipv4", "boolean", "true", "false takes \"*\" out of the default of interfaces.", true},
 	{"use_ipv6", "boolean", "true", "false takes \"::\" out of the default of interfaces.", true},
 	{"gatehouse_proxy_protocol_from", "list", "{}", `Load balancers whose connections begin with a PROXY protocol header (version 1 or 2): IP addresses or networks, "10.0.0.0/24". Nobody else's header is taken.`, true},
+	{"gatehouse_websocket_ports", "list of numbers", "{}", `Ports for clients that speak XMPP over WebSocket with TLS (wss), at the paths /xmpp-websocket and /ws, by the certificates of the hosts. Where it is set, even to {}, http_ports and https_ports are left to Prosody.`, true},
+	{"gatehouse_websocket_interfaces", "list", "", "interfaces for gatehouse_websocket_ports only.", true},
+	{"http_ports", "list of numbers", "", `With "websocket" in modules_enabled, and if the file names the ports: ports for WebSocket without TLS, for a proxy in front. Otherwise they are Prosody's.`, true},
+	{"https_ports", "list of numbers", "", `With "websocket" in modules_enabled, and if the file names the ports: ports for WebSocket with TLS. Otherwise they are Prosody's.`, true},
+	{"http_interfaces", "list", `{ "127.0.0.1", "::1" }`, "interfaces for http_ports only; local_interfaces stands in for it.", true},
+	{"http_interface", "list", "", "The old name of http_interfaces.", true},
+	{"local_interfaces", "list", "", "The default of http_interfaces.", true},
+	{"https_interfaces", "list", "", "interfaces for https_ports only.", true},
+	{"https_interface", "list", "", "The old name of https_interfaces.", true},
+	{"gatehouse_websocket_origins", "list", "{}", `Web pages that may connect by WebSocket besides those of the same host and port: their origins, "https://example.org", or "*" for all. It goes before cross_domain_websocket.`, true},
+	{"cross_domain_websocket", "boolean or list", "false", "The same as Prosody 0.11 has it; true is all pages, in the global section only. Prosody 0.12 and later let all pages connect whatever it says.", false},
+	{"gatehouse_websocket_url", "string", "", `The WebSocket URL that /.well-known/host-meta tells clients of the host, "wss://example.org/xmpp-websocket"; made from what the client asks for without it.`, false},
+	{"consider_websocket_secure", "boolean", "false", "A WebSocket counts as encrypted even where gatehouse sees no TLS: a proxy in front has done it.", true},
+	{"trusted_proxies", "list", `{ "127.0.0.1", "::1" }`, `Proxies in front of the WebSocket ports, as IP addresses or networks. They tell where a client is (X-Forwarded-For), and that it came by TLS (X-Forwarded-Proto); nobody else is believed.`, true},
+	{"http_legacy_x_forwarded", "boolean", "true", "false: those proxies send Forwarded (RFC 7239) instead of the two X-Forwarded headers, as in Prosody 13.0.", true},
 	{"c2s_timeout", "number of seconds", "30", "How long a client may take to log in. A string such as \"2 minutes\" is understood as well.", true},
 	{"c2s_unauthed_stanza_size_limit", "whole number", "10000", "The largest element in bytes before the login, 1000 to 65536.", true},
 	{"c2s_stanza_size_limit", "whole number", "262144", "The largest element in bytes after the login, 10000 at least.", true},
@@ -96,12 +117,15 @@ var Options = []OptionInfo{
 	{"gatehouse_self_signed", "boolean", "false", "A host without a certificate gets one that gatehouse makes.", true},
 }
 
+// notSecret are options of ours that only sound like secrets.
+var notSecret = []string{"gatehouse_credentials", "gatehouse_credentials_user", "gatehouse_credentials_rate"}
+
 // isSecret says whether an option's value must not be shown. Prosody's own secrets are known by the ends of their names.
 func isSecret(option string) bool {
 	option = strings.ToLower(option)
 	for _, word := range []string{"secret", "password", "passwd", "seed", "token", "credential", "passphrase", "private", "api_key", "apikey"} {
 		if strings.Contains(option, word) {
-			return !strings.HasPrefix(option, "gatehouse_token_")
+			return !strings.HasPrefix(option, "gatehouse_token_") && !slices.Contains(notSecret, option)
 		}
 	}
 	return strings.HasSuffix(option, "_key") || strings.HasSuffix(option, "_pass")
