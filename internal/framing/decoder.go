@@ -24,10 +24,10 @@ type Decoder struct {
 	// buf[start:start+seen] was scanned. It is nil if nothing is held.
 	buf            *buffer
 	start, seen, n int
-	// head is what an <open> or <close> that is not empty stands for, and
-	// tagEnd where in buf its tag ends.
-	head   []byte
-	tagEnd int
+	// head is what an <open> or <close> stands for. If it has an end tag, that
+	// begins with endTag, and at tagEnd behind buf[start].
+	head, endTag []byte
+	tagEnd       int
 	// pending is what Read returns next. It may be a part of buf.
 	pending []byte
 }
@@ -99,6 +99,10 @@ func (d *Decoder) Read(p []byte) (int, error) {
 	return 0, nil
 }
 
+// Open says whether the client has opened a stream, by what was read of its
+// messages so far, and not closed it.
+func (d *Decoder) Open() bool { return d.open }
+
 // took judges bytes of a message behind its start tag, and the error of the
 // read that they came with. It returns how many of them belong to the element,
 // and what of the error is the caller's.
@@ -152,5 +156,5 @@ func (d *Decoder) done() {
 		release(d.buf, d.n)
 	}
 	d.buf, d.start, d.seen, d.n = nil, 0, 0, 0
-	d.head, d.pending = nil, nil
+	d.head, d.endTag, d.pending = nil, nil, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -107,6 +108,11 @@ func TestDecoder(t *testing.T) {
 		{name: "open with text", in: []string{"<open" + framing + "> </open>"}, condition: "bad-format"},
 		{name: "open with an element", in: []string{"<open" + framing + "><a/></open>"}, condition: "bad-format"},
 		{name: "open with the end of another", in: []string{"<open" + framing + "></close>"}, condition: "bad-format"},
+		{name: "quotes that a parser would pair in another way", in: []string{"<a'> b='c' d=\"e'>"}, condition: "not-well-formed"},
+		{name: "quotes in the name of an attribute", in: []string{"<a b'> c='d' e=\"f'>"}, condition: "not-well-formed"},
+		{name: "no name of an attribute", in: []string{"<a ='b'/>"}, condition: "not-well-formed"},
+		{name: "prefix without a name", in: []string{"<a:/>"}, condition: "not-well-formed"},
+		{name: "name without a prefix", in: []string{"<a :b='c'/>"}, condition: "not-well-formed"},
 		{name: "half an open", in: []string{"<open" + framing + ">"}, condition: "not-well-formed"},
 		{name: "open and more", in: []string{"<open" + framing + "/><a/>"}, want: "<?xml version='1.0'?><stream:stream" + stream + ">", condition: "not-well-formed"},
 		{name: "close and more", in: []string{"<close" + framing + "></close>" + clientOpen}, want: end, condition: "not-well-formed"},
@@ -132,6 +138,9 @@ func TestDecoder(t *testing.T) {
 			} {
 				for _, size := range []int{1, 3, 512, 40000} {
 					d := NewDecoder((&source{c.in, wrap}).next)
+					if n, err := d.Read(nil); n != 0 || err != nil {
+						t.Error(n, err)
+					}
 					got, err := readAll(d, size)
 					if string(got) != c.want || condition(err) != c.condition {
 						t.Errorf("%s, read by %d:\ngot  %q\nwant %q\n%v", name, size, got, c.want, err)
@@ -280,5 +289,19 @@ func TestDecoder_readAsAStream(t *testing.T) {
 			t.Errorf("%s: %v", c.message, err)
 		}
 		r.Close()
+	}
+}
+
+func TestDecoder_knowsWhetherAStreamIsOpen(t *testing.T) {
+	const closing = "<close xmlns='urn:ietf:params:xml:ns:xmpp-framing'/>"
+	s := &source{messages: []string{clientOpen, "<a/>", closing, clientOpen}}
+	var at []bool
+	var d *Decoder
+	d = NewDecoder(func() (io.Reader, error) {
+		at = append(at, d.Open())
+		return s.next()
+	})
+	if _, err := io.ReadAll(d); err != nil || !slices.Equal(at, []bool{false, true, true, false, true}) {
+		t.Errorf("%v, %v", at, err)
 	}
 }

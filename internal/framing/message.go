@@ -66,22 +66,16 @@ func (d *Decoder) begin() *xmlstream.Error {
 				return err
 			}
 			d.start, d.seen, d.place, d.scan = d.seen, 0, beforeTag, xmlstream.Scanner{}
-		case inFraming:
+		default: // inFraming
 			n, what, err := d.scan.Element(b[d.seen:])
 			if d.seen += n; what == xmlstream.FoundNothing {
 				return err
 			}
-			name, _, _, err := readTag(b[:d.tagEnd])
-			if err != nil {
-				return err
-			}
-			end, ok := bytes.CutPrefix(b[d.tagEnd:d.seen], []byte("</"))
-			if !ok || string(bytes.TrimRightFunc(end[:len(end)-1], isSpace)) != string(name.whole) {
+			end := b[d.tagEnd : d.seen-1]
+			if string(bytes.TrimRightFunc(end, isSpace)) != string(d.endTag) {
 				return badFormat("<open/> or <close/> that is not empty")
 			}
 			return d.framed(b[d.seen:])
-		default:
-			return nil
 		}
 	}
 }
@@ -136,7 +130,7 @@ func (d *Decoder) opening(tag, rest []byte) *xmlstream.Error {
 			return d.framed(rest)
 		}
 		d.scan.Enter()
-		d.place, d.tagEnd = inFraming, d.seen
+		d.place, d.tagEnd, d.endTag = inFraming, d.seen, append([]byte("</"), name.whole...)
 		return d.begin()
 	}
 	switch {

@@ -52,16 +52,25 @@ type tagReader struct{ rest []byte }
 // A qname is a name with its prefix, which may be empty.
 type qname struct{ whole, prefix, local []byte }
 
-// newQname cuts a name at its colon (Namespaces in XML 1.0 §4).
+// newQname cuts a name at its colon (Namespaces in XML 1.0 §4). Of characters it
+// refuses those at which a parser would cut the tag in other places.
 func newQname(name []byte) (qname, *xmlstream.Error) {
-	prefix, local, colon := bytes.Cut(name, []byte(":"))
-	if !colon {
-		prefix, local = nil, name
+	colon := -1
+	for i, c := range name {
+		switch c {
+		case ' ', '\t', '\r', '\n', '\'', '"', '=', '/', '>':
+			return qname{}, notWellFormed("bad name")
+		case ':':
+			if colon >= 0 {
+				return qname{}, notWellFormed("bad name")
+			}
+			colon = i
+		}
 	}
-	if len(local) == 0 || colon && len(prefix) == 0 || bytes.IndexByte(local, ':') >= 0 {
+	if colon == 0 || colon == len(name)-1 { // which is -1 if there is no name
 		return qname{}, notWellFormed("bad name")
 	}
-	return qname{name, prefix, local}, nil
+	return qname{name, name[:max(colon, 0)], name[colon+1:]}, nil
 }
 
 // readTag returns the element's name, a tagReader of the attributes, and
@@ -90,21 +99,18 @@ func (t *tagReader) next() (name qname, value []byte, ok bool, err *xmlstream.Er
 		return qname{}, nil, false, notWellFormed("white space missing before an attribute")
 	}
 	written, rest, found := bytes.Cut(rest, []byte("="))
-	written = bytes.TrimRightFunc(written, isSpace)
-	if !found || bytes.ContainsAny(written, " \t\r\n'\"") {
+	if !found {
 		return qname{}, nil, false, notWellFormed("attribute without a value")
 	}
-	if name, err = newQname(written); err != nil {
+	if name, err = newQname(bytes.TrimRightFunc(written, isSpace)); err != nil {
 		return qname{}, nil, false, err
 	}
 	rest = bytes.TrimLeftFunc(rest, isSpace)
 	if len(rest) == 0 || rest[0] != '\'' && rest[0] != '"' {
 		return qname{}, nil, false, notWellFormed("attribute value without quotes")
 	}
+	// Where names have no quotes, values end where they did for the Scanner.
 	end := bytes.IndexByte(rest[1:], rest[0])
-	if end < 0 {
-		return qname{}, nil, false, notWellFormed("attribute value without an end")
-	}
 	value, t.rest = rest[:end+2], rest[end+2:]
 	return name, value, true, nil
 }
