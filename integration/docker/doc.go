@@ -5,8 +5,8 @@
 //   - hosts_test.go is the table: each server with each way in which gatehouse tells it who somebody is.
 //   - login_test.go logs in; side_test.go does so side by side with a Prosody that checks passwords itself; session_test.go
 //     uses what comes after, through the relay.
-//   - outage_test.go takes the server behind away, before, during and after a login; upstream_test.go has a second one to go to, and tells
-//     a server where its clients are.
+//   - outage_test.go takes the server behind away, before, during and after a login.
+//   - upstream_test.go has two servers behind one host, and tells one where its clients are.
 //   - direct_test.go logs in at the servers themselves.
 //   - clients_test.go lets clients talk that we did not write.
 //

@@ -133,12 +133,15 @@ func (s *stack) healthy(service string) error {
 }
 
 // address returns where a service takes clients. It is another one after each start.
-func (s *stack) address(service string) (string, error) {
+func (s *stack) address(service string) (string, error) { return s.port(service, "5222") }
+
+// port returns where one of the ports of a service that compose.yaml publishes can be reached.
+func (s *stack) port(service, port string) (string, error) {
 	id, err := s.container(service)
 	if err != nil {
 		return "", err
 	}
-	return s.run("docker", "port", id, "5222/tcp")
+	return s.run("docker", "port", id, port+"/tcp")
 }
 
 // exec runs a command in a service's container.
