@@ -76,7 +76,9 @@ func (r *report) logInBehind(cfg *config.Config, h *config.Host, at upstream.Add
 	}
 	r.behindFailed(at, fault)
 	r.row("  login", "%s: %s (%s)", clean(at.String()), r.bad(clean(fault)), took)
-	r.row("", "%s", clean(advice))
+	if advice != "" {
+		r.row("", "%s", clean(advice))
+	}
 }
 
 // handOffAdvice is what to do about a login behind that failed.
@@ -88,6 +90,8 @@ func handOffAdvice(auth string, err error) string {
 		return "Look at that server's load and log; gatehouse_upstream_timeout is how long it may take."
 	case errors.Is(err, upstream.ErrDown):
 		return "It breaks off during a login: look at its log."
+	case errors.Is(err, upstream.ErrCredentials):
+		return "" // that server was not asked
 	case auth == config.UpstreamAuthExternal:
 		return "Does it ask clients for certificates, and trust the authority of gatehouse_upstream_ca? docs/relay-external.md has its config."
 	case !errors.Is(err, upstream.ErrRefused):
