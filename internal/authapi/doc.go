@@ -9,7 +9,7 @@
 //
 // The fields of a POST are application/x-www-form-urlencoded in the body. Every question has one of three answers: 200 with
 // the body "true" or "false", exactly, and 503 with a sentence when nobody can say. A question that is not understood is 400,
-// which is no verdict either.
+// which is no verdict either. Those who ask are programs: what a browser posts for a page of another site is 403.
 //
 // Names and passwords are prepared as at a login ([saslmech.SASLprep], [saslmech.Nodeprep]), so that the [Judge] sees the
 // same bytes whichever way somebody comes; what they refuse is "false" unasked, since it can be nobody's.

@@ -12,6 +12,7 @@
 //	proxy.go     the PROXY header
 //	health.go    what is known of each address
 //	look.go      goes as far as one can without a credential
+//	try.go       logs in at one address, and hangs up
 //	watch.go     looks so whether those that rest are back
 //
 // # Fail-over
