@@ -1,7 +1,6 @@
 package framing
 
 import (
-	"bytes"
 	"io"
 
 	"gatehouse.im/gatehouse/internal/xmlstream"
@@ -129,7 +128,7 @@ func (d *Decoder) rest(b []byte) (n int, err *xmlstream.Error) {
 		}
 		d.place = afterElement
 	}
-	if len(bytes.TrimLeftFunc(b[n:], isSpace)) > 0 {
+	if len(trimLeft(b[n:])) > 0 {
 		err = notWellFormed("more than one element in a message")
 	}
 	return n, err

@@ -77,7 +77,7 @@ func (e *Encoder) Write(p []byte) (int, error) {
 // write takes bytes of one item, or white space before it.
 func (e *Encoder) write(b []byte) (int, error) {
 	if e.buf == nil {
-		if isSpace(rune(b[0])) {
+		if isSpace(b[0]) {
 			return 1, nil
 		}
 		if b[0] != '<' {
@@ -214,7 +214,7 @@ func (e *Encoder) streamHeader(name qname, attrs tagReader) error {
 
 // streamEnd makes <close/> of the end tag of a stream (RFC 7395 §3.6).
 func (e *Encoder) streamEnd(tag []byte) error {
-	name := bytes.TrimRightFunc(tag[2:len(tag)-1], isSpace)
+	name := trimRight(tag[2 : len(tag)-1])
 	if e.declared || len(e.header) == 0 || string(name) != string(e.header) {
 		return notWellFormed("end tag of another element")
 	}

@@ -1,7 +1,6 @@
 package framing
 
 import (
-	"bytes"
 	"io"
 
 	"gatehouse.im/gatehouse/internal/xmlstream"
@@ -40,7 +39,7 @@ func (d *Decoder) begin() *xmlstream.Error {
 		b := d.buf[d.start:d.n]
 		switch d.place {
 		case beforeTag:
-			tag := bytes.TrimLeftFunc(b, isSpace)
+			tag := trimLeft(b)
 			if d.start += len(b) - len(tag); len(tag) == 0 {
 				return nil
 			}
@@ -72,7 +71,7 @@ func (d *Decoder) begin() *xmlstream.Error {
 				return err
 			}
 			end := b[d.tagEnd : d.seen-1]
-			if string(bytes.TrimRightFunc(end, isSpace)) != string(d.endTag) {
+			if string(trimRight(end)) != string(d.endTag) {
 				return badFormat("<open/> or <close/> that is not empty")
 			}
 			return d.framed(b[d.seen:])

@@ -80,9 +80,9 @@ func readTag(tag []byte) (name qname, attrs tagReader, empty bool, err *xmlstrea
 	if empty = inner[len(inner)-1] == '/'; empty {
 		inner = inner[:len(inner)-1]
 	}
-	end := bytes.IndexFunc(inner, isSpace)
-	if end < 0 {
-		end = len(inner)
+	end := 0
+	for end < len(inner) && !isSpace(inner[end]) {
+		end++
 	}
 	name, err = newQname(inner[:end])
 	return name, tagReader{inner[end:]}, empty, err
@@ -91,7 +91,7 @@ func readTag(tag []byte) (name qname, attrs tagReader, empty bool, err *xmlstrea
 // next returns the next attribute, its value with the quotes; ok is false where
 // there is none.
 func (t *tagReader) next() (name qname, value []byte, ok bool, err *xmlstream.Error) {
-	rest := bytes.TrimLeftFunc(t.rest, isSpace)
+	rest := trimLeft(t.rest)
 	if len(rest) == 0 {
 		return qname{}, nil, false, nil
 	}
@@ -102,10 +102,10 @@ func (t *tagReader) next() (name qname, value []byte, ok bool, err *xmlstream.Er
 	if !found {
 		return qname{}, nil, false, notWellFormed("attribute without a value")
 	}
-	if name, err = newQname(bytes.TrimRightFunc(written, isSpace)); err != nil {
+	if name, err = newQname(trimRight(written)); err != nil {
 		return qname{}, nil, false, err
 	}
-	rest = bytes.TrimLeftFunc(rest, isSpace)
+	rest = trimLeft(rest)
 	if len(rest) == 0 || rest[0] != '\'' && rest[0] != '"' {
 		return qname{}, nil, false, notWellFormed("attribute value without quotes")
 	}
@@ -128,7 +128,21 @@ func (n qname) declares() (prefix []byte, ok bool) {
 // are: a namespace that is written with them is none that we know.
 func unquoted(value []byte) []byte { return value[1 : len(value)-1] }
 
-func isSpace(r rune) bool { return r == ' ' || r == '\t' || r == '\n' || r == '\r' }
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
+
+func trimLeft(b []byte) []byte {
+	for len(b) > 0 && isSpace(b[0]) {
+		b = b[1:]
+	}
+	return b
+}
+
+func trimRight(b []byte) []byte {
+	for len(b) > 0 && isSpace(b[len(b)-1]) {
+		b = b[:len(b)-1]
+	}
+	return b
+}
 
 // headerAttributes are those that <open/> and a stream header have in common
 // (RFC 7395 §3.4, RFC 6120 §4.7).
