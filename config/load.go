@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -95,7 +96,7 @@ func (l *loader) global(c *Config) {
 	c.TCPKeepalives = s.bool("c2s_tcp_keepalives", s.bool("tcp_keepalives", true))
 	c.Certificates = l.portCertificates(s)
 	c.ProxyProtocolFrom = s.networks("gatehouse_proxy_protocol_from")
-	if s.names("modules_disabled")["c2s"] {
+	if slices.Contains(s.words("modules_disabled"), "c2s") {
 		s.warn("modules_disabled", `"c2s" is disabled for Prosody; gatehouse listens for clients nevertheless`)
 	}
 }

@@ -278,6 +278,8 @@ func FuzzLoad(f *testing.F) {
 		"gatehouse_proxy_protocol_from = { '10.0.0.1', '::1' } gatehouse_auth_api_user = 'u' gatehouse_auth_api_password = 'p' gatehouse_extauth_socket = 'x.sock'\n" + external,
 		"gatehouse_upstream = { '127.0.0.1:1', '[::1]:2', 'unix:s', 'a.b:3' } gatehouse_upstream_tls = 'none' gatehouse_upstream_allow_unencrypted = true gatehouse_upstream_proxy_protocol = 2\n" + external,
 		"gatehouse_upstream = '10.0.0.1:1' gatehouse_upstream_auth = 'token' gatehouse_upstream_token_secret = 's' gatehouse_upstream_otp_seed = 'MFRGG'\n" + external,
+		"modules_enabled = { 'websocket' } http_ports = { 0, 5280 } https_ports = '5281' cross_domain_websocket = { true, 'https:x' } trusted_proxies = '::1'\n" + external,
+		"gatehouse_websocket_ports = 5281 gatehouse_websocket_origins = { '*', 'null' } gatehouse_credentials = 'web' gatehouse_credentials_bearer = '0123456789abcdef' gatehouse_credentials_rate = 3 gatehouse_websocket_url = 'wss:x'\n" + tokens,
 		"external_auth_command = \"'a b' \\\"c\\\" | d\"\n" + external} {
 		f.Add(seed)
 	}
@@ -325,6 +327,9 @@ func FuzzLoad(f *testing.F) {
 			if !h.OfferPlain && !h.OfferToken || h.OfferToken && h.Token == nil || h.ScriptPasswords && (h.External == nil || len(h.External.Command) == 0) ||
 				h.External != nil && (h.External.Timeout <= 0 || h.External.Processes < 1 || h.External.Queue < 1) {
 				t.Errorf("host %+v", h)
+			}
+			if x := h.Credentials; x != nil && (h.Token == nil || x.Rate < 1 || (x.User == "") != (x.Password == "") || len(x.Password)+len(x.Bearer) < minCredentialBytes) {
+				t.Errorf("credentials %+v", x)
 			}
 			if u := h.Upstream; u != nil && !sound(u) {
 				t.Errorf("upstream %+v", u)

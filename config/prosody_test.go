@@ -104,6 +104,7 @@ func TestDump_redact(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "prosody.cfg.lua")
 	source := `token_secret = "hush1" otp_seed = { "hush2" } component_secret = "hush3" turn_external_secret = "hush4"
 sql = { driver = "MySQL", password = "hush5" } ldap_password = "hush6" gatehouse_token_in_plain = true
+gatehouse_credentials = "admin" gatehouse_credentials_user = "webapp" gatehouse_credentials_password = "hush8" gatehouse_credentials_bearer = "hush9"
 VirtualHost "h" app_secret = "hush7"`
 	if err := os.WriteFile(path, []byte(source), 0o600); err != nil {
 		t.Fatal(err)
@@ -115,14 +116,15 @@ VirtualHost "h" app_secret = "hush7"`
 	if strings.Contains(string(shown), "hush") {
 		t.Errorf("a secret is shown: %s", shown)
 	}
-	if !strings.Contains(string(shown), `"driver":"MySQL"`) || !strings.Contains(string(shown), `"gatehouse_token_in_plain":true`) {
+	if !strings.Contains(string(shown), `"driver":"MySQL"`) || !strings.Contains(string(shown), `"gatehouse_token_in_plain":true`) ||
+		!strings.Contains(string(shown), `"gatehouse_credentials":"admin"`) || !strings.Contains(string(shown), `"gatehouse_credentials_user":"webapp"`) {
 		t.Errorf("too much is hidden: %s", shown)
 	}
 	full, err := json.Marshal(evaluate(t, path).Dump(false))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(string(full), "hush"); n != 7 {
-		t.Errorf("%d of 7 secrets in the full dump: %s", n, full)
+	if n := strings.Count(string(full), "hush"); n != 9 {
+		t.Errorf("%d of 9 secrets in the full dump: %s", n, full)
 	}
 }
