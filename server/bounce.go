@@ -28,7 +28,7 @@ func (c *conn) stranger(ctx context.Context, e *xmlstream.Element) error {
 	case e.Child(nsBind, "bind") != nil:
 		return c.stanzaError(e, "auth", "not-authorized")
 	case kind == "set" && e.Child(nsRegister, "query") != nil && c.host.AllowRegistration &&
-		(c.tls != nil || !c.host.RequireEncryption):
+		(c.encrypted || !c.host.RequireEncryption):
 		return c.register(ctx, e)
 	}
 	return c.bounce(e)

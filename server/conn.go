@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -34,13 +33,16 @@ type conn struct {
 	server *Server
 	config *Config // as it was when the client last sent something
 	state  State
-	raw    net.Conn  // the TCP connection
-	rw     net.Conn  // raw, or TLS on top of it
-	tls    *tls.Conn // nil while there is no TLS
-	wire   *wire     // below it
-	up     net.Conn  // the leg to the server behind, once the user is let in; set under mu
-	direct bool
+	raw    net.Conn // the TCP connection
+	rw     net.Conn // raw, or TLS on top of it
+	wire   *wire    // below TLS
+	up     net.Conn // the leg to the server behind, once the user is let in; set under mu
+	direct bool     // TLS begins with the first byte
+	framed bool     // the stream is in messages
 	in     *xmlstream.Reader
+
+	encrypted  bool
+	tlsVersion string // for the log
 
 	deadline time.Time // for the login
 	host     *Host     // known from the first stream header on; part of config
@@ -57,11 +59,12 @@ type conn struct {
 
 func newConn(s *Server, config *Config, nc net.Conn, direct bool) *conn {
 	return &conn{
-		server: s,
-		config: config,
-		raw:    nc,
-		rw:     nc,
-		direct: direct,
+		server:     s,
+		config:     config,
+		raw:        nc,
+		rw:         nc,
+		direct:     direct,
+		tlsVersion: "none",
 		in: xmlstream.NewReader(nc, xmlstream.Limits{
 			Header:     headerLimit,
 			Stanza:     config.UnauthedStanzaLimit,
@@ -239,19 +242,11 @@ func (c *conn) close(err error) {
 	}
 }
 
-// tlsVersion is for the log.
-func (c *conn) tlsVersion() string {
-	if c.tls == nil {
-		return "none"
-	}
-	return tls.VersionName(c.tls.ConnectionState().Version)
-}
-
 // mechanisms returns what the client may use as things are now.
 func (c *conn) mechanisms() []string {
-	if c.tls == nil && c.host.RequireEncryption {
+	if !c.encrypted && c.host.RequireEncryption {
 		return nil
 	}
-	password := c.host.Password != nil && (c.tls != nil || c.host.AllowUnencryptedPlain)
+	password := c.host.Password != nil && (c.encrypted || c.host.AllowUnencryptedPlain)
 	return saslmech.Offered(password, c.host.Token != nil)
 }

@@ -80,7 +80,7 @@ func (a *attempt) log(fail *saslmech.Failure) {
 		User:      cut(a.user),
 		Mechanism: cut(a.mechanism),
 		Remote:    a.conn.remote(),
-		TLS:       a.conn.tlsVersion(),
+		TLS:       a.conn.tlsVersion,
 		Verdict:   Accepted,
 	}
 	l.Duration = l.Time.Sub(a.began)
@@ -134,7 +134,7 @@ func (c *conn) logEnd(err error) {
 	}
 	c.config.Logger.LogAttrs(context.Background(), level, "stream ended",
 		host, slog.String("remote", c.remote()),
-		slog.String("tls", c.tlsVersion()), slog.String("cause", err.Error()))
+		slog.String("tls", c.tlsVersion), slog.String("cause", err.Error()))
 }
 
 // maxLogged is how much of a name from outside the log shows.

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"gatehouse.im/gatehouse/internal/xmlstream"
 	"gatehouse.im/gatehouse/saslmech"
 )
 
@@ -57,6 +58,15 @@ func (c *conn) openUpstream(ctx context.Context, cred saslmech.Credentials) *sas
 	return nil
 }
 
+// halfClosed is for how long the client may go on once the server behind has
+// ended.
+func (c *conn) halfClosed() time.Duration {
+	if c.framed {
+		return lastWords // to say <close/> as well: there is no half of a WebSocket
+	}
+	return halfClosed
+}
+
 // How long one side may go on once the other has said that it ends.
 const halfClosed = time.Minute
 
@@ -71,21 +81,20 @@ func (c *conn) relay() error {
 	c.enter(StateRelay)
 	_ = c.raw.SetWriteDeadline(time.Time{})
 	c.readUntil(time.Time{})
-	client, behind := newSide(c.rw, c.wire), newSide(up, nil)
-	forth := fromHeader{w: behind}
+	forth := fromHeader{w: up}
 	// What the client sent before it was told of its success.
 	if rest := c.in.Rest(); len(rest) > 0 {
 		if _, err := forth.Write(rest); err != nil {
 			return remoteFailed
 		}
 	}
-	back := tail{w: client}
+	back := tail{w: c.rw}
 	var lost error // of the server behind
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		var failed error
-		lost, failed = pump(&back, behind)
+		lost, failed = pump(&back, newSource(up, nil))
 		switch {
 		case lost != nil:
 			c.limit(longAgo) // what the client sends gets nowhere
@@ -96,10 +105,10 @@ func (c *conn) relay() error {
 				_, _ = io.WriteString(&back, streamEndTag)
 			}
 			closeWrite(c.rw, c.raw)
-			c.limit(time.Now().Add(halfClosed))
+			c.limit(time.Now().Add(c.halfClosed()))
 		}
 	}()
-	gone, failed := pump(&forth, client)
+	gone, failed := pump(&forth, newSource(c.rw, c.wire))
 	if failed == nil && !errors.Is(gone, os.ErrDeadlineExceeded) {
 		// ejabberd takes no notice of TLS's close_notify alone.
 		raw := up
@@ -113,6 +122,10 @@ func (c *conn) relay() error {
 	} else {
 		c.limit(time.Now().Add(lastWords))
 	}
+	var violation *xmlstream.Error // of the framing
+	if errors.As(gone, &violation) {
+		_ = up.SetReadDeadline(longAgo) // the stream ends here
+	}
 	<-ended
 	// To close with bytes unread would be a reset, and what the client sent last
 	// might be lost with it.
@@ -123,6 +136,8 @@ func (c *conn) relay() error {
 		return io.EOF
 	case c.endingWith() != nil:
 		return c.endingWith()
+	case errors.As(gone, &violation):
+		return gone
 	case failed != nil, lost != nil && !errors.Is(lost, os.ErrDeadlineExceeded):
 		return remoteFailed
 	}
@@ -142,23 +157,22 @@ func (c *conn) limit(t time.Time) {
 	_ = c.up.SetDeadline(t)
 }
 
-// A side of the relay is read without a buffer being held while there is nothing
-// to read.
-type side struct {
-	net.Conn
-	lazy *wireReader // nil if only a read can wait
+// A source is read without a buffer being held while there is nothing to read.
+type source struct {
+	io.Reader
+	lazy *lazyReader // nil if only a read can wait
 }
 
-// newSide is for nc, which is a TLS connection over w if w is not nil.
-func newSide(nc net.Conn, w *wire) side {
+// newSource reads nc, which is a TLS connection over w if w is not nil.
+func newSource(nc net.Conn, w *wire) source {
 	if w == nil {
 		w = newWire(nc)
 		nc = w
 	}
 	if !w.beLazy() {
-		return side{Conn: nc}
+		return source{Reader: nc}
 	}
-	return side{nc, &w.in}
+	return source{nc, w.lazy}
 }
 
 // Buffers are held while something is being copied, but where the reader has to
@@ -172,9 +186,9 @@ var chunks = sync.Pool{New: func() any { return new([chunk]byte) }}
 
 // pump copies src to dst until src has ended, which is no error. The one error is
 // of reading, the other of writing.
-func pump(dst io.Writer, src side) (read, write error) {
+func pump(dst io.Writer, src source) (read, write error) {
 	if src.lazy == nil {
-		return pumpBlocking(dst, src)
+		return pumpBlocking(dst, src.Reader)
 	}
 	for {
 		buf := chunks.Get().(*[chunk]byte)

@@ -82,7 +82,7 @@ func (c *conn) credentials(e *xmlstream.Element) (saslmech.Credentials, *saslmec
 	mechanism := e.Get("mechanism")
 	// LOGIN is not ours, but as open as PLAIN: Prosody counts it in.
 	open := mechanism == "PLAIN" || mechanism == "LOGIN"
-	if c.tls == nil && (c.host.RequireEncryption || open && !c.host.AllowUnencryptedPlain) {
+	if !c.encrypted && (c.host.RequireEncryption || open && !c.host.AllowUnencryptedPlain) {
 		return none, &saslmech.Failure{Condition: saslmech.EncryptionRequired, Cause: errNeedTLS}
 	}
 	if !slices.Contains(c.mechanisms(), mechanism) {

@@ -115,29 +115,40 @@ func (s *Server) start(nc net.Conn, direct bool) {
 	}); ok {
 		_ = tc.SetKeepAliveConfig(net.KeepAliveConfig{Enable: c.config.TCPKeepalives})
 	}
+	if s.add(c) {
+		go s.serve(c)
+	}
+}
+
+// add takes in a connection that [Server.serve] is then called for. If the server
+// is closed it closes the connection instead.
+func (s *Server) add(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		nc.Close()
-		return
+		closeNow(c.raw)
+		return false
 	}
 	s.conns[c] = struct{}{}
 	s.wg.Add(1)
-	go func() {
-		defer func() {
-			// A fault in one connection must not end the others.
-			if p := recover(); p != nil {
-				c.config.Logger.Error("internal fault in a connection; please report it",
-					"remote", c.remote(), "fault", fmt.Sprint(p), "stack", string(debug.Stack()))
-				nc.Close()
-			}
-			s.mu.Lock()
-			delete(s.conns, c)
-			s.mu.Unlock()
-			s.wg.Done()
-		}()
-		c.run(s.ctx)
+	return true
+}
+
+// serve returns when the connection is closed.
+func (s *Server) serve(c *conn) {
+	defer func() {
+		// A fault in one connection must not end the others.
+		if p := recover(); p != nil {
+			c.config.Logger.Error("internal fault in a connection; please report it",
+				"remote", c.remote(), "fault", fmt.Sprint(p), "stack", string(debug.Stack()))
+			closeNow(c.raw)
+		}
+		s.mu.Lock()
+		delete(s.conns, c)
+		s.mu.Unlock()
+		s.wg.Done()
 	}()
+	c.run(s.ctx)
 }
 
 func (s *Server) isClosed() bool {
@@ -175,7 +186,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.cancel()
 	s.mu.Lock()
 	for c := range s.conns {
-		c.raw.Close()
+		closeNow(c.raw)
 	}
 	s.mu.Unlock()
 	<-done

@@ -17,7 +17,9 @@ func (c *conn) startTLS(e *xmlstream.Element) (restart bool, err error) {
 	switch {
 	case e.Name.Local != "starttls":
 		return false, unsupportedStanza
-	case c.tls != nil:
+	case c.framed:
+		return false, c.refuseTLS("it is not for WebSockets")
+	case c.encrypted:
 		return false, c.refuseTLS("TLS is already in use")
 	case c.in.Buffered() > 0:
 		// Whoever sends on before TLS is up wants plain text to be
@@ -55,7 +57,8 @@ func (c *conn) handshake(config *tls.Config) error {
 		return &handshakeError{err}
 	}
 	c.enter(StateLogin)
-	c.tls, c.rw = tc, tc
+	c.rw, c.encrypted = tc, true
+	c.tlsVersion = tls.VersionName(tc.ConnectionState().Version)
 	c.in.Reset(tc)
 	return nil
 }

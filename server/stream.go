@@ -92,7 +92,7 @@ func appendHeader(b []byte, from, to string) []byte {
 
 // loginFeatures appends what is on offer before the login.
 func (c *conn) loginFeatures(b []byte) []byte {
-	if c.tls == nil {
+	if !c.encrypted && !c.framed {
 		if c.host.RequireEncryption {
 			b = append(b, "<starttls xmlns='"+nsTLS+"'><required/></starttls>"...)
 		} else {
@@ -108,7 +108,7 @@ func (c *conn) loginFeatures(b []byte) []byte {
 		}
 		b = append(b, "</mechanisms>"...)
 	}
-	if c.host.AllowRegistration && (c.tls != nil || !c.host.RequireEncryption) {
+	if c.host.AllowRegistration && (c.encrypted || !c.host.RequireEncryption) {
 		b = append(b, "<register xmlns='http://jabber.org/features/iq-register'/>"...)
 	}
 	return b

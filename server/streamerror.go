@@ -84,6 +84,9 @@ const (
 // linger closes nc such that what was written last arrives.
 func linger(rw, raw net.Conn) {
 	defer raw.Close()
+	if _, ok := raw.(*framed); ok {
+		return // whose Close does the same
+	}
 	_ = rw.SetDeadline(time.Now().Add(lingerTime))
 	if cw, ok := rw.(interface{ CloseWrite() error }); ok && rw != raw {
 		_ = cw.CloseWrite() // TLS close_notify
