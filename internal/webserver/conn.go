@@ -31,6 +31,10 @@ var ErrProtocol = errors.New("WebSocket protocol violation")
 // closeLimit bounds a closing handshake, from [Conn.Close] to the end of the connection.
 const closeLimit = 3 * time.Second
 
+// lingerLimit is how much of that is for a client whose goodbye we would not understand. It is read on for that long, since
+// a close with bytes unread can take away from the client what was written to it last.
+const lingerLimit = time.Second
+
 // Conn is one WebSocket. One goroutine may read messages and another one write them; all else may be called by any, at any
 // time.
 type Conn struct {
@@ -89,6 +93,9 @@ func (c *Conn) Close(code Code, reason string) error {
 	}
 	c.closeBy = time.Now().Add(closeLimit)
 	_ = c.sock.SetDeadline(c.closeBy)
+	if _, lost := c.sock.fault(); lost {
+		_ = c.sock.SetReadDeadline(time.Now().Add(lingerLimit))
+	}
 	if c.code != 0 {
 		code, reason = c.code, c.reason
 	}

@@ -50,6 +50,15 @@ func (c *Conn) startRead() bool {
 	return true
 }
 
+// loseTrack notes that what comes now is not understood any more.
+func (c *Conn) loseTrack() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closeBy.IsZero() {
+		c.sock.loseTrack()
+	}
+}
+
 // A messageReader reads one message after the other.
 type messageReader struct {
 	conn   *Conn
@@ -109,6 +118,7 @@ func (m *messageReader) fail(c *Conn, err error, between bool) error {
 		// A control frame that came too slowly, a pong that could not be written, or CloseNow.
 		m.failed = err
 	default:
+		c.loseTrack()
 		return m.violate(c, websocket.StatusProtocolError, err.Error())
 	}
 	return m.failed

@@ -85,6 +85,14 @@ func (s *socket) boundary() {
 	s.readErr = nil
 }
 
+// loseTrack throws away what the library has and what will come. Only the goroutine that reads may call it.
+func (s *socket) loseTrack() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lost = true
+	_, _ = s.buffer.Discard(s.buffer.Buffered())
+}
+
 // fault returns the error of the last read, if there was one since the boundary, and whether the place is lost.
 func (s *socket) fault() (err error, lost bool) {
 	s.mu.Lock()
