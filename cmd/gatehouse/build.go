@@ -32,6 +32,7 @@ type parts struct {
 	// name no host of ours.
 	tls      map[string]*tls.Config
 	fallback *tls.Config
+	webTLS   *tls.Config              // of WebSocket ports
 	pools    map[string]*extauth.Pool // by host
 	memory   *memory                  // of used tokens
 	behind   []behind                 // what opens the legs to the servers behind
@@ -310,9 +311,10 @@ func (p *parts) buildTLS(cfg *config.Config, old *parts, logger *slog.Logger) er
 		p.fallback = hostTLS(certs, tls.VersionTLS12, old.fallback)
 	}
 	if maps.Equal(p.tls, old.tls) && p.fallback == old.fallback {
-		p.server.DirectTLS = old.server.DirectTLS
+		p.server.DirectTLS, p.webTLS = old.server.DirectTLS, old.webTLS
 	} else {
-		p.server.DirectTLS = directTLS(p.tls, p.fallback)
+		p.server.DirectTLS = directTLS(p.tls, p.fallback, alpnXMPP)
+		p.webTLS = directTLS(p.tls, p.fallback, alpnHTTP)
 	}
 	return nil
 }

@@ -42,6 +42,18 @@ func listenerName(l config.Listener) string {
 	return l.Addr
 }
 
+func spokenOn(l config.Listener) string {
+	switch {
+	case l.WebSocket && l.DirectTLS:
+		return "WebSocket over TLS"
+	case l.WebSocket:
+		return "WebSocket without TLS"
+	case l.DirectTLS:
+		return "direct TLS"
+	}
+	return "STARTTLS"
+}
+
 func (r *report) ports(cfg *config.Config) {
 	r.title("Client ports")
 	for _, l := range cfg.Listeners {
@@ -49,7 +61,7 @@ func (r *report) ports(cfg *config.Config) {
 		if where == "" {
 			where = r.faint(" (the default)")
 		}
-		fmt.Fprintf(r.w, "  %-24s %s%s\n", listenerName(l), map[bool]string{false: "STARTTLS", true: "direct TLS"}[l.DirectTLS], where)
+		fmt.Fprintf(r.w, "  %-24s %s%s\n", listenerName(l), spokenOn(l), where)
 	}
 }
 

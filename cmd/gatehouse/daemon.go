@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,7 @@ type daemon struct {
 	metrics *admin.Metrics
 	builder *builder
 	server  *server.Server
+	web     *web
 	ports   *ports
 	admin   *adminPorts
 	watcher *config.Watcher
@@ -104,7 +106,8 @@ func startDaemon(ctx context.Context, configPath string, opts daemonOptions) (_ 
 		return nil, err
 	}
 	d.server = server.New(built.server)
-	d.ports = &ports{server: d.server, logger: d.logger}
+	d.web = newWeb(d)
+	d.ports = &ports{server: d.server, web: d.web, logger: d.logger}
 	d.admin = newAdminPorts(d, cfg.DataDir)
 	opened, err := d.ports.prepare(ctx, d.listeners(cfg), d.sockets)
 	if err == nil {
@@ -114,6 +117,7 @@ func startDaemon(ctx context.Context, configPath string, opts daemonOptions) (_ 
 			d.parts.Store(built)
 			d.reloaded.Store(&configState{loadedAt: d.started, changed: "start"})
 			d.ports.proxies.Store(&cfg.ProxyProtocolFrom)
+			d.web.configure(cfg)
 			opened.apply()
 			consoles.apply()
 		} else {
@@ -201,7 +205,9 @@ func (d *daemon) Stop(ctx context.Context) error {
 		defer close(watched)
 		d.watcher.Close()
 	}()
-	err := d.server.Shutdown(ctx)
+	webEnded := make(chan error, 1)
+	go func() { webEnded <- d.web.Shutdown(ctx) }()
+	err := cmp.Or(d.server.Shutdown(ctx), <-webEnded)
 	if err != nil {
 		err = fmt.Errorf("clients had to be cut off: %w", err)
 	}

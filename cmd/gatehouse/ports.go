@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"sync"
@@ -23,6 +24,7 @@ import (
 // starts and reloads it, but for Addr.
 type ports struct {
 	server  *server.Server
+	web     *web
 	logger  *slog.Logger
 	serving sync.WaitGroup                 // one for each port
 	leaving sync.WaitGroup                 // one for each that makes room for another
@@ -42,18 +44,39 @@ type port struct {
 }
 
 // portKey tells the ports of a config apart: nth counts those whose number is 0,
-// which means any.
+// which means any. What changes its service is another port.
 type portKey struct {
 	network, addr string
+	service       service
 	nth           int
+}
+
+// A service is what is spoken on a port.
+type service uint8
+
+const (
+	serviceXMPP service = iota // with STARTTLS or direct TLS, which may change
+	serviceHTTP                // for WebSockets
+	serviceHTTPS
+)
+
+func serviceOf(l config.Listener) service {
+	switch {
+	case !l.WebSocket:
+		return serviceXMPP
+	case l.DirectTLS:
+		return serviceHTTPS
+	}
+	return serviceHTTP
 }
 
 func keysOf(wanted []config.Listener) []portKey {
 	seen := make(map[portKey]int)
 	keys := make([]portKey, len(wanted))
 	for i, w := range wanted {
-		key := portKey{network: w.Network, addr: w.Addr}
-		keys[i] = portKey{w.Network, w.Addr, seen[key]}
+		key := portKey{network: w.Network, addr: w.Addr, service: serviceOf(w)}
+		keys[i] = key
+		keys[i].nth = seen[key]
 		seen[key]++
 	}
 	return keys
@@ -131,7 +154,7 @@ func (p *ports) prepare(ctx context.Context, wanted []config.Listener, inherited
 func (k portKey) coveredBy(other portKey) bool {
 	host, number, _ := net.SplitHostPort(k.addr)
 	otherHost, otherNumber, _ := net.SplitHostPort(other.addr)
-	return host != "" && otherHost == "" && number == otherNumber && number != "0" && k.network == other.network
+	return host != "" && otherHost == "" && number == otherNumber && number != "0" && k.network == other.network && k.service == other.service
 }
 
 // listen opens one port. Where another one of ours is in the way, as with "*"
@@ -214,17 +237,47 @@ func (p *ports) serve(port *port) {
 	p.serving.Add(1)
 	go func() {
 		defer p.serving.Done()
-		err := p.server.Serve(port, port.direct.Load)
-		if !errors.Is(err, server.ErrClosed) && !port.removed.Load() {
+		err := p.accept(port)
+		if !port.removed.Load() && !errors.Is(err, server.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
 			p.logger.Error("a client port is lost", "address", port.Addr().String(), "cause", err)
 		}
 	}()
-	p.logger.Info("listening", "address", port.Addr().String(), "tls", tlsKind(port.direct.Load()))
+	p.logger.Info("listening", "address", port.Addr().String(), "tls", port.tls(), "service", port.key.service.String())
 }
 
-func tlsKind(direct bool) string {
-	if direct {
+// accept serves clients until the port is closed.
+func (p *ports) accept(port *port) error {
+	if port.key.service == serviceXMPP {
+		return p.server.Serve(port, port.direct.Load)
+	}
+	return p.web.serve(port, port.key.service == serviceHTTPS)
+}
+
+func (s service) String() string {
+	if s == serviceXMPP {
+		return "xmpp"
+	}
+	return "websocket"
+}
+
+// kind is for people.
+func (p *port) kind() string {
+	switch p.key.service {
+	case serviceHTTPS:
+		return "wss"
+	case serviceHTTP:
+		return "ws"
+	}
+	return p.tls()
+}
+
+// tls says where TLS begins.
+func (p *port) tls() string {
+	switch {
+	case p.direct.Load():
 		return "direct"
+	case p.key.service == serviceHTTP:
+		return "none"
 	}
 	return "starttls"
 }
@@ -245,10 +298,10 @@ func (p *ports) find(key portKey) *port {
 	return nil
 }
 
-// addr returns the address of the first port of its kind.
+// addr returns the address of the first port for XMPP of its kind.
 func (p *ports) addr(direct bool) string {
 	for _, open := range p.list() {
-		if open.direct.Load() == direct {
+		if open.key.service == serviceXMPP && open.direct.Load() == direct {
 			return open.Addr().String()
 		}
 	}

@@ -74,7 +74,7 @@ func (d status) Status() admin.Status {
 		}
 	}
 	for _, port := range d.ports.list() {
-		s.Listeners = append(s.Listeners, admin.Listener{Address: port.Addr().String(), Kind: tlsKind(port.direct.Load())})
+		s.Listeners = append(s.Listeners, admin.Listener{Address: port.Addr().String(), Kind: port.kind()})
 	}
 	for _, address := range d.admin.addresses() {
 		s.Listeners = append(s.Listeners, admin.Listener{Address: address, Kind: "admin"})

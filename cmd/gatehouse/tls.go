@@ -44,12 +44,17 @@ func sameCertificates(a, b []tls.Certificate) bool {
 	})
 }
 
-// directTLS picks the host by SNI, or else fallback, and speaks ALPN as
-// XEP-0368 wants it.
-func directTLS(hosts map[string]*tls.Config, fallback *tls.Config) *tls.Config {
+// The protocols that ALPN tells apart.
+const (
+	alpnXMPP = "xmpp-client" // XEP-0368
+	alpnHTTP = "http/1.1"    // WebSocket's
+)
+
+// directTLS picks the host by SNI, or else fallback, and speaks one protocol.
+func directTLS(hosts map[string]*tls.Config, fallback *tls.Config, alpn string) *tls.Config {
 	withALPN := func(c *tls.Config) *tls.Config {
 		c = c.Clone()
-		c.NextProtos = []string{"xmpp-client"}
+		c.NextProtos = []string{alpn}
 		return c
 	}
 	byName := make(map[string]*tls.Config, len(hosts))
