@@ -80,6 +80,7 @@ func TestServer_Shutdown(t *testing.T) {
 		<-leave
 	}})
 	s.upgrade(t, "", "")
+	until(t, "the session runs", func() bool { return s.Sessions() == 1 })
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	down := make(chan error, 1)
@@ -112,6 +113,7 @@ func TestServer_ShutdownQuietly(t *testing.T) {
 		_ = c.Close(webserver.NormalClosure, "")
 	}})
 	c := s.upgrade(t, "", "")
+	until(t, "the session runs", func() bool { return s.Sessions() == 1 })
 	down := make(chan error, 1)
 	go func() { down <- s.Shutdown(t.Context()) }()
 	until(t, "nobody is accepted", func() bool {

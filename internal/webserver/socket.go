@@ -89,7 +89,7 @@ func (s *socket) boundary() {
 func (s *socket) loseTrack() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lost = true
+	s.lost, s.early = true, nil
 	_, _ = s.buffer.Discard(s.buffer.Buffered())
 }
 
