@@ -12,15 +12,16 @@ const module = "gatehouse.im/gatehouse/"
 // allowed is who may import whom within the module: docs/architecture.md. A
 // package that is missing imports nothing of ours.
 var allowed = map[string][]string{
-	"cmd/gatehouse":      {"config", "server", "extauth", "saslmech", "internal/admin", "internal/authapi", "internal/client", "internal/logging", "internal/ticket", "internal/token", "internal/upstream"},
-	"config":             {"internal/luaconf"},
-	"server":             {"saslmech", "internal/framing", "internal/xmlstream"},
-	"internal/admin":     {"internal/httpserver"},
-	"internal/authapi":   {"internal/httpserver", "saslmech"},
-	"internal/client":    {"saslmech", "internal/xmlstream"},
-	"internal/framing":   {"internal/xmlstream"},
-	"internal/upstream":  {"saslmech", "internal/xmlstream"},
-	"internal/webserver": {"internal/httpserver"},
+	"cmd/gatehouse":        {"config", "server", "extauth", "saslmech", "internal/admin", "internal/authapi", "internal/client", "internal/logging", "internal/ticket", "internal/token", "internal/upstream", "internal/webserver", "internal/credentials"},
+	"config":               {"internal/luaconf"},
+	"server":               {"saslmech", "internal/framing", "internal/xmlstream"},
+	"internal/admin":       {"internal/httpserver"},
+	"internal/authapi":     {"internal/httpserver", "saslmech"},
+	"internal/credentials": {"saslmech"},
+	"internal/client":      {"saslmech", "internal/xmlstream"},
+	"internal/framing":     {"internal/xmlstream"},
+	"internal/upstream":    {"saslmech", "internal/xmlstream"},
+	"internal/webserver":   {"internal/httpserver"},
 }
 
 func TestImports_pointOneWay(t *testing.T) {
