@@ -28,6 +28,9 @@ const (
 // RFC 7395. Nothing more can be read; [Conn.Close] tells the client the code that fits, whatever it is called with.
 var ErrProtocol = errors.New("WebSocket protocol violation")
 
+// ErrSilent is the error of reads when the client has not answered a ping in time. The connection is closed by then.
+var ErrSilent = errors.New("the client does not answer pings")
+
 // closeLimit bounds a closing handshake, from [Conn.Close] to the end of the connection.
 const closeLimit = 3 * time.Second
 
@@ -55,6 +58,7 @@ type Conn struct {
 	closeBy time.Time // not zero once Close was called
 	code    Code      // what Close has to say instead, if not 0
 	reason  string
+	silent  bool // given up for that
 }
 
 // SetReadDeadline sets the deadline for reads, under way or to come, as net.Conn does; zero is none. A deadline that has
@@ -130,10 +134,17 @@ func (c *Conn) fail(code Code, reason string) {
 	}
 }
 
-func (c *Conn) isClosing() bool {
+// closed is the error of reads if it was we who closed, or nil.
+func (c *Conn) closed() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.closeBy.IsZero()
+	switch {
+	case c.silent:
+		return ErrSilent
+	case !c.closeBy.IsZero():
+		return net.ErrClosed
+	}
+	return nil
 }
 
 // startPings begins to look after a client that is silent. wait may be 0.
@@ -146,16 +157,19 @@ func (c *Conn) startPings(every, wait time.Duration) {
 // lookAfter runs in a goroutine of its own when the client may have been silent for as long as every. Silence only counts
 // while somebody listens: where nobody reads, a pong would not be heard either.
 func (c *Conn) lookAfter(every, wait time.Duration) {
-	silent := c.silent()
+	silent := c.silence()
 	switch {
 	case silent >= every+wait:
+		c.mu.Lock()
+		c.silent = true
+		c.mu.Unlock()
 		c.sock.abort()
 		return
 	case silent >= every && c.sock.writing.Load() == 0: // else the write is as good as a ping
 		ctx, cancel := context.WithTimeout(context.Background(), every+wait-silent)
 		_ = c.ws.Ping(ctx) // that something came is what counts
 		cancel()
-		silent = c.silent()
+		silent = c.silence()
 	}
 	again := every - silent
 	if again <= 0 {
@@ -168,8 +182,8 @@ func (c *Conn) lookAfter(every, wait time.Duration) {
 	}
 }
 
-// silent is for how long somebody has been waiting for the client to say something.
-func (c *Conn) silent() time.Duration {
+// silence is for how long somebody has been waiting for the client to say something.
+func (c *Conn) silence() time.Duration {
 	since := c.sock.waiting.Load()
 	if since == 0 {
 		return 0

@@ -52,8 +52,8 @@ func FuzzClientOf(f *testing.F) {
 	})
 }
 
-// FuzzNormalOrigin: the form that is compared is a fixed point, and an origin that is allowed names the host.
-func FuzzNormalOrigin(f *testing.F) {
+// FuzzAllowOrigin: an origin that may connect names the host that it connects to.
+func FuzzAllowOrigin(f *testing.F) {
 	for _, seed := range []string{"https://a.example:443", "null", "https://a@b", "https://[::1]:443/", "HTTP://A:80", "https://a:443:443", "//a", "https://a.example:443/%"} {
 		f.Add(seed, "a.example")
 	}

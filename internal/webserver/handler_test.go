@@ -255,6 +255,7 @@ func TestServer_proxies(t *testing.T) {
 		{"plain", local, false, false, "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n", "192.0.2.1:0", false},
 		{"no proto", local, false, false, "X-Forwarded-For: 192.0.2.1\r\n", "192.0.2.1:0", false},
 		{"proto alone", local, false, false, "X-Forwarded-Proto: HTTPS\r\n", here, true},
+		{"proto of the WebSocket", local, false, false, "X-Forwarded-Proto: wss\r\n", here, true},
 		{"two protos", local, false, false, "X-Forwarded-Proto: https\r\nX-Forwarded-Proto: http\r\n", here, false},
 		{"list of protos", local, false, false, "X-Forwarded-Proto: https, http\r\n", here, false},
 		{"spoofed", local, false, false, "X-Forwarded-For: 198.51.100.7, 192.0.2.1\r\n", "192.0.2.1:0", false},

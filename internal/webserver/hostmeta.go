@@ -3,6 +3,7 @@ package webserver
 import (
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"net"
 	"net/http"
 	"strings"
@@ -20,14 +21,13 @@ type link struct {
 // serveHostMeta answers with XEP-0156's document for the host that was asked for: XRD (RFC 6415 §3) or JSON (§A). Any page
 // may read it (XEP-0156 §3.2).
 func (s *settings) serveHostMeta(w http.ResponseWriter, r *http.Request, asJSON bool) {
-	href, ok := s.socketURL(r)
-	if !ok {
-		http.Error(w, "The request names no host.", http.StatusBadRequest)
+	href, err := s.socketURL(r)
+	if err != nil {
+		http.Error(w, "No answer: "+err.Error()+".", http.StatusBadRequest)
 		return
 	}
 	links := []link{{Rel: relWebSocket, Href: href}}
 	var body []byte
-	var err error
 	if asJSON {
 		w.Header().Set("Content-Type", "application/json")
 		body, err = json.Marshal(map[string]any{"links": links})
@@ -48,24 +48,24 @@ func (s *settings) serveHostMeta(w http.ResponseWriter, r *http.Request, asJSON 
 }
 
 // socketURL is the WebSocket's URL for the host that r asks for.
-func (s *settings) socketURL(r *http.Request) (string, bool) {
+func (s *settings) socketURL(r *http.Request) (string, error) {
 	if !plainHost(r.Host) {
-		return "", false
+		return "", errors.New("the request names no host")
 	}
 	if s.URL != nil {
 		if u := s.URL(hostName(r.Host)); u != "" {
-			return u, true
+			return u, nil
 		}
 	}
 	c, err := s.clientOf(r)
 	if err != nil {
-		return "", false
+		return "", err
 	}
 	scheme := "ws://"
 	if c.secure {
 		scheme = "wss://"
 	}
-	return scheme + strings.ToLower(r.Host) + s.Paths[0], true
+	return scheme + strings.ToLower(r.Host) + s.Paths[0], nil
 }
 
 // hostName is a Host header without its port, in lower case.

@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,41 +24,29 @@ const (
 	idleGoroutines = 1.01
 )
 
-// TestMain also is the client of TestConn_idle, in a process of its own.
-func TestMain(m *testing.M) {
-	if addr := os.Getenv("IDLE_CLIENTS_OF"); addr != "" {
-		idleClients(addr)
-		return
-	}
-	os.Exit(m.Run())
-}
-
-func idleClients(addr string) {
+// idleClients are the other end, in a process of its own, until its standard input ends.
+func idleClients(t *testing.T, addr string) {
 	s := &site{addr: addr}
 	if os.Getenv("IDLE_TLS") != "" {
-		s.trust = &tls.Config{InsecureSkipVerify: true}
+		s.trust = &tls.Config{InsecureSkipVerify: true} // the authority is in the other process
 	}
-	n, err := strconv.Atoi(os.Getenv("IDLE_COUNT"))
-	if err != nil {
-		panic(err)
-	}
-	testing.Init()
-	var conns []*raw
-	testing.Benchmark(func(b *testing.B) {
-		for len(conns) < n {
-			c := s.upgrade(b, "", frame(whole, "<open/>"))
-			c.expect(whole)
-			_ = c.SetDeadline(time.Time{})
-			conns = append(conns, c)
+	for range idleCount {
+		c := s.upgrade(t, "", frame(whole, "<open/>"))
+		c.expect(whole)
+		if err := c.SetDeadline(time.Time{}); err != nil {
+			t.Fatal(err)
 		}
-		fmt.Println("ready")
-		_, _ = io.Copy(io.Discard, os.Stdin) // until the test is done
-	})
+	}
+	fmt.Println("ready")
+	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
 // TestConn_idle measures what sessions cost that have said one thing and now wait.
 func TestConn_idle(t *testing.T) {
-	const count = 2000
+	if addr := os.Getenv("IDLE_CLIENTS_OF"); addr != "" {
+		idleClients(t, addr)
+		return
+	}
 	eachWay(t, func(t *testing.T, secure bool) {
 		s := serve(t, secure, webserver.Config{Accept: echo, PingEvery: time.Hour, PingWait: time.Minute})
 		before, goroutines := held(), runtime.NumGoroutine()
@@ -68,8 +55,8 @@ func TestConn_idle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.Command(self)
-		cmd.Env = append(os.Environ(), "IDLE_CLIENTS_OF="+s.addr, fmt.Sprintf("IDLE_COUNT=%d", count))
+		cmd := exec.Command(self, "-test.run=^TestConn_idle$")
+		cmd.Env = append(os.Environ(), "IDLE_CLIENTS_OF="+s.addr)
 		if secure {
 			cmd.Env = append(cmd.Env, "IDLE_TLS=1")
 		}
@@ -93,11 +80,11 @@ func TestConn_idle(t *testing.T) {
 		if _, err := io.ReadFull(stdout, line); err != nil || string(line) != "ready\n" {
 			t.Fatalf("got %q, %v", line, err)
 		}
-		if n := s.Sessions(); n != count {
+		if n := s.Sessions(); n != idleCount {
 			t.Fatalf("%d sessions", n)
 		}
-		each := (held() - before) / count
-		per := float64(runtime.NumGoroutine()-goroutines) / count
+		each := (held() - before) / idleCount
+		per := float64(runtime.NumGoroutine()-goroutines) / idleCount
 		t.Logf("%d bytes of heap and stacks and %.3f goroutines a session", each, per)
 		if path := os.Getenv("IDLE_PROFILE"); path != "" {
 			f, err := os.Create(path + "." + strings.ReplaceAll(t.Name(), "/", "-"))

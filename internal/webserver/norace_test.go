@@ -2,4 +2,7 @@
 
 package webserver_test
 
-const raceEnabled = false
+const (
+	raceEnabled = false
+	idleCount   = 2000
+)

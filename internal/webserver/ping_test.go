@@ -3,7 +3,6 @@ package webserver_test
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"testing"
 	"time"
@@ -42,7 +41,7 @@ func TestConn_deadPeer(t *testing.T) {
 		begun := time.Now()
 		select {
 		case err := <-ended:
-			if err == nil || errors.Is(err, io.EOF) {
+			if !errors.Is(err, webserver.ErrSilent) {
 				t.Errorf("got %v", err)
 			}
 		case <-time.After(patience):

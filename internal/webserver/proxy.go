@@ -38,7 +38,7 @@ func (s *settings) clientOf(r *http.Request) (client, error) {
 		}
 		encrypted := len(hops) > 0
 		for _, hop := range slices.Backward(hops) {
-			encrypted = encrypted && strings.EqualFold(hop.proto, "https")
+			encrypted = encrypted && isEncrypted(hop.proto)
 			if !c.behind(hop.node) || !s.trusts(c.addr.Addr()) {
 				break
 			}
@@ -46,7 +46,7 @@ func (s *settings) clientOf(r *http.Request) (client, error) {
 		c.secure = c.secure || encrypted
 		return c, nil
 	}
-	if proto := r.Header.Values("X-Forwarded-Proto"); len(proto) == 1 && strings.EqualFold(proto[0], "https") {
+	if proto := r.Header.Values("X-Forwarded-Proto"); len(proto) == 1 && isEncrypted(proto[0]) {
 		c.secure = true
 	}
 	rest, node, more := strings.Join(r.Header.Values("X-Forwarded-For"), ","), "", true
@@ -57,6 +57,11 @@ func (s *settings) clientOf(r *http.Request) (client, error) {
 		}
 	}
 	return c, nil
+}
+
+// isEncrypted knows how proxies name the scheme of a WebSocket's handshake: most do so by that of HTTP, Traefik by its own.
+func isEncrypted(proto string) bool {
+	return strings.EqualFold(proto, "https") || strings.EqualFold(proto, "wss")
 }
 
 // behind makes node the client's address, if it is one.

@@ -2,5 +2,8 @@
 
 package webserver_test
 
-// raceEnabled: the race detector's memory is not what is measured.
-const raceEnabled = true
+// The race detector's memory is not what is measured, and it is slow.
+const (
+	raceEnabled = true
+	idleCount   = 200
+)

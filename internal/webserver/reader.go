@@ -17,7 +17,7 @@ import (
 //
 // The error, here and from the message, is io.EOF from NextReader alone: the client has closed the WebSocket, or the
 // connection between two messages. io.ErrUnexpectedEOF: it has closed in the middle. os.ErrDeadlineExceeded: see
-// [Conn.SetReadDeadline]. ErrProtocol: it has broken the rules. net.ErrClosed: we have closed. All but the deadline's last.
+// [Conn.SetReadDeadline]. ErrProtocol: it has broken the rules. ErrSilent, net.ErrClosed: we have closed. All but the deadline's last.
 func (c *Conn) NextReader() (io.Reader, error) {
 	m := &c.reader
 	switch {
@@ -100,9 +100,10 @@ func (m *messageReader) Read(p []byte) (int, error) {
 // fail finds out what the library's error means.
 func (m *messageReader) fail(c *Conn, err error, between bool) error {
 	below, lost := c.sock.fault()
+	closed := c.closed()
 	switch {
-	case c.isClosing():
-		m.failed = net.ErrClosed
+	case closed != nil:
+		m.failed = closed
 	case websocket.CloseStatus(err) >= 0:
 		m.failed = io.EOF
 		if !between {

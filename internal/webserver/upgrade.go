@@ -41,8 +41,11 @@ func hasToken(lists []string, token string) bool {
 // upgrade makes a WebSocket of the request and starts its session, or answers why not.
 func (s *Server) upgrade(now *settings, w http.ResponseWriter, r *http.Request) {
 	who, err := now.clientOf(r)
+	tell := func(err error) {
+		now.Logger.Info("refused a WebSocket", "remote", remoteOf(who, r), "cause", fmt.Sprintf("%.300s", err.Error()))
+	}
 	refuse := func(status int, err error) {
-		now.Logger.Info("refused a WebSocket", "remote", remoteOf(who, r), "cause", err)
+		tell(err)
 		http.Error(w, "No WebSocket: "+err.Error()+".", status)
 	}
 	if err != nil {
@@ -72,7 +75,7 @@ func (s *Server) upgrade(now *settings, w http.ResponseWriter, r *http.Request) 
 		OnPongReceived:     sock.onPong,
 	})
 	if err != nil { // and answered
-		now.Logger.Info("refused a WebSocket", "remote", remoteOf(who, r), "cause", err)
+		tell(err)
 		return
 	}
 	ws.SetReadLimit(-1)
