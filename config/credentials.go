@@ -97,6 +97,13 @@ func (l *loader) checkCredentials(c *Config) {
 			s.problem("gatehouse_credentials", `"admin" needs gatehouse_admin, which says where to listen`)
 		case h.Credentials.Where == CredentialsWeb && !slices.ContainsFunc(c.Listeners, func(at Listener) bool { return at.WebSocket }):
 			s.problem("gatehouse_credentials", `"web" needs gatehouse_websocket_ports, which says where to listen`)
+		case h.Credentials.Where == CredentialsWeb:
+			for _, at := range c.Listeners {
+				if at.WebSocket && !at.DirectTLS && !at.loopback() {
+					s.warn("gatehouse_credentials", `%s is a WebSocket port without TLS (%s): whoever is on the way there reads the secret, and can log in as anybody`,
+						at.Addr, at.Option)
+				}
+			}
 		}
 	}
 }

@@ -26,6 +26,8 @@ func TestLoad_credentials(t *testing.T) {
 		{"in PLAIN only", admin + tokens + "gatehouse_token_in_plain = true disable_sasl_mechanisms = { 'X-TOKEN' } gatehouse_credentials = 'admin' " + bearer,
 			`admin "" "" "0123456789abcdef" 30`, ""},
 
+		{"web without TLS, for a proxy", "modules_enabled = { 'websocket' } http_ports = 5280\n" + tokens + "gatehouse_credentials = 'web' " + bearer, `web "" "" "0123456789abcdef" 30`, ""},
+
 		{"elsewhere", admin + tokens + "gatehouse_credentials = 'c2s' " + bearer, "", `gatehouse_credentials: want "admin" or "web", got "c2s"`},
 		{"true", admin + tokens + "gatehouse_credentials = true " + bearer, "", `gatehouse_credentials: want a string, got true`},
 		{"two places", admin + tokens + "gatehouse_credentials = { 'admin', 'web' } " + bearer, "", `gatehouse_credentials: want "admin" or "web", got a list of 2`},
@@ -71,5 +73,15 @@ func TestLoad_credentials(t *testing.T) {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
 		})
+	}
+}
+
+func TestLoad_credentialsWithoutTLS(t *testing.T) {
+	_, warnings, problems := load(t, "modules_enabled = { 'websocket' } http_ports = 5280 http_interfaces = { '127.0.0.1', '192.0.2.1' }\n"+tokens+
+		"gatehouse_credentials = 'web' gatehouse_credentials_bearer = '0123456789abcdef'")
+	want := "prosody.cfg.lua:3: host a.example: gatehouse_credentials: 192.0.2.1:5280 is a WebSocket port without TLS (http_ports): " +
+		"whoever is on the way there reads the secret, and can log in as anybody"
+	if warnings != want || problems != "" {
+		t.Errorf("got %s%s", warnings, problems)
 	}
 }

@@ -110,6 +110,12 @@ func (l Listener) covers(other Listener) bool {
 	return l.Addr == ":"+port && l.Network == other.Network
 }
 
+// loopback says that nobody on another machine comes here.
+func (l Listener) loopback() bool {
+	at, err := netip.ParseAddrPort(l.Addr)
+	return err == nil && at.Addr().IsLoopback()
+}
+
 // prosodysWebSocket returns those of httpServices whose ports are ours: all if mod_websocket is enabled, none if
 // gatehouse_websocket_ports says where to listen instead. Only the ports that the file names count.
 func (l *loader) prosodysWebSocket(c *Config) (ours []service) {

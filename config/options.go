@@ -87,6 +87,7 @@ var Options = []OptionInfo{
 	{"local_interfaces", "list", "", "The default of http_interfaces.", true},
 	{"https_interfaces", "list", "", "interfaces for https_ports only.", true},
 	{"https_interface", "list", "", "The old name of https_interfaces.", true},
+	{"http_paths", "table", "", `websocket in it is one more path of the WebSocket, { websocket = "/chat" }; $host in it is the name of the host. The rest is Prosody's.`, false},
 	{"gatehouse_websocket_origins", "list", "{}", `Web pages that may connect by WebSocket besides those of the same host and port: their origins, "https://example.org", or "*" for all. It goes before cross_domain_websocket.`, true},
 	{"cross_domain_websocket", "boolean or list", "false", "The same as Prosody 0.11 has it; true is all pages, in the global section only. Prosody 0.12 and later let all pages connect whatever it says.", false},
 	{"gatehouse_websocket_url", "string", "", `The WebSocket URL that /.well-known/host-meta tells clients of the host, "wss://example.org/xmpp-websocket"; made from what the client asks for without it.`, false},

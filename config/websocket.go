@@ -5,12 +5,16 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 
 	"gatehouse.im/gatehouse/internal/luaconf"
 )
 
 // WebSocket is what the WebSocket ports (Listener.WebSocket) have in common. It is the zero value where there is none.
 type WebSocket struct {
+	// Paths are where the WebSocket is, each beginning with a slash, the one to announce first: those that the file names
+	// (websocket in http_paths), then /xmpp-websocket and /ws.
+	Paths []string
 	// Origins are the pages that may connect besides those of the same host: as browsers write them, "https://example.org",
 	// in lower case (gatehouse_websocket_origins, else cross_domain_websocket).
 	Origins []string
@@ -41,6 +45,7 @@ func (l *loader) webSocket(c *Config) {
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("::1/128")},
 		Forwarded:      !s.bool("http_legacy_x_forwarded", true),
 	}
+	c.WebSocket.Paths = l.webSocketPaths(c)
 	if s.has("trusted_proxies") {
 		c.WebSocket.TrustedProxies = s.networks("trusted_proxies")
 	}
@@ -54,6 +59,38 @@ func (l *loader) webSocket(c *Config) {
 			section{l, h.Name}.crossDomain(&c.WebSocket)
 		}
 	}
+}
+
+// webSocketPaths reads http_paths as mod_http does: a host's own goes before that of all, and may hold $host. What one host
+// has is a path of all of them, for they share the ports.
+func (l *loader) webSocketPaths(c *Config) (paths []string) {
+	const name = "http_paths"
+	global := section{l, "*"}
+	for _, h := range c.Hosts {
+		s := section{l, h.Name}
+		o, _ := s.lookup(name)
+		v := o.Value.Map["websocket"]
+		if v.Kind == luaconf.Nil {
+			o, _ = global.lookup(name)
+			v = o.Value.Map["websocket"]
+		}
+		if v.Kind == luaconf.Nil {
+			continue
+		}
+		path := strings.ReplaceAll("/"+strings.TrimPrefix(strings.TrimSuffix(v.Str, "/"), "/"), "$host", h.Name)
+		if v.Kind != luaconf.String || strings.ContainsAny(path, "?#%$ ") || strings.ContainsFunc(path, unicode.IsControl) {
+			s.warn(name, `websocket: want a path such as "/chat", got %s; it is not used`, describe(name, v))
+			continue
+		}
+		paths = append(paths, path)
+	}
+	var all []string
+	for _, path := range append(paths, "/xmpp-websocket", "/ws") {
+		if !slices.Contains(all, path) {
+			all = append(all, path)
+		}
+	}
+	return all
 }
 
 // origins reads gatehouse_websocket_origins.

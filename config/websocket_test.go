@@ -151,6 +151,34 @@ prosody.cfg.lua:1: cross_domain_websocket: 7 is no origin such as "https://examp
 	}
 }
 
+func TestLoad_webSocketPaths(t *testing.T) {
+	const port = "gatehouse_websocket_ports = 5281 "
+	const host = "VirtualHost 'a.example' authentication = 'external' external_auth_command = './auth.sh' "
+	b := strings.Replace(host, "a.example", "b.example", 1)
+	tests := []struct{ name, source, want, trouble string }{
+		{"no port", "http_paths = { websocket = '/chat' }\n" + host, "[]", ""},
+		{"default", port + host, "[/xmpp-websocket /ws]", ""},
+		{"other paths", port + "http_paths = { bosh = '/b' }\n" + host, "[/xmpp-websocket /ws]", ""},
+		{"no table", port + "http_paths = 'x'\n" + host, "[/xmpp-websocket /ws]", ""},
+		{"one", port + "http_paths = { websocket = '/chat' }\n" + host + b, "[/chat /xmpp-websocket /ws]", ""},
+		{"as Prosody mends it", port + "http_paths = { websocket = 'chat/ws/' }\n" + host, "[/chat/ws /xmpp-websocket /ws]", ""},
+		{"root", port + "http_paths = { websocket = '/' }\n" + host, "[/ /xmpp-websocket /ws]", ""},
+		{"ours", port + "http_paths = { websocket = '/ws' }\n" + host, "[/ws /xmpp-websocket]", ""},
+		{"by host", port + "http_paths = { websocket = '/$host/ws' }\n" + host + b + "http_paths = { websocket = '/b' }", "[/a.example/ws /b /xmpp-websocket /ws]", ""},
+		{"a host without", port + "http_paths = { websocket = '/all' }\n" + host + "http_paths = {}", "[/all /xmpp-websocket /ws]", ""},
+		{"no path", port + "http_paths = { websocket = '/a?b' }\n" + host, "[/xmpp-websocket /ws]",
+			`prosody.cfg.lua:1: http_paths: websocket: want a path such as "/chat", got "/a?b"; it is not used`},
+		{"no string", port + "http_paths = { websocket = {} }\n" + host, "[/xmpp-websocket /ws]",
+			`prosody.cfg.lua:1: http_paths: websocket: want a path such as "/chat", got an empty table; it is not used`},
+	}
+	for _, test := range tests {
+		c, warnings, problems := load(t, test.source)
+		if warnings+problems != test.trouble || fmt.Sprint(c.WebSocket.Paths) != test.want {
+			t.Errorf("%s: got %v, %s%s", test.name, c.WebSocket.Paths, warnings, problems)
+		}
+	}
+}
+
 func TestLoad_webSocketURL(t *testing.T) {
 	tests := []struct{ url, trouble string }{
 		{"wss://chat.example.org/xmpp-websocket", ""},
