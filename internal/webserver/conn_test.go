@@ -427,3 +427,59 @@ func TestConn_oneMessageAtATime(t *testing.T) {
 		t.Error("closed twice")
 	}
 }
+
+// Pongs, messages of ours and messages of the client's at the same time do not get mixed up.
+func TestConn_bothWaysAtOnce(t *testing.T) {
+	const count = 300
+	body := strings.Repeat("0123456789abcdef", 2500) // three frames
+	eachWay(t, func(t *testing.T, secure bool) {
+		ended := make(chan error, 2)
+		s := serve(t, secure, webserver.Config{Accept: func(c *webserver.Conn) {
+			go func() {
+				for range count {
+					if err := say(c, body[:10], body[10:]); err != nil {
+						ended <- err
+						return
+					}
+				}
+				ended <- nil
+			}()
+			for range count {
+				if m, err := message(c); err != nil || m != "hello" {
+					t.Errorf("got %q, %v", m, err)
+					break
+				}
+			}
+			ended <- nil
+			_, _ = c.NextReader()
+		}})
+		c := s.upgrade(t, "", "")
+		go func() {
+			_, err := io.WriteString(c, strings.Repeat(frame(whole, "hello")+frame(ping, "?"), count))
+			if err != nil {
+				t.Error(err)
+			}
+		}()
+		pongs, messages, part := 0, 0, ""
+		for pongs < count || messages < count {
+			switch first, payload := c.next(); first {
+			case pong:
+				pongs++
+			case text, 0:
+				part += payload
+			case fin:
+				if part+payload != body {
+					t.Fatalf("got a message of %d bytes", len(part+payload))
+				}
+				messages, part = messages+1, ""
+			default:
+				t.Fatalf("got a frame %#x", first)
+			}
+		}
+		for range 2 {
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
