@@ -25,7 +25,7 @@ type socket struct {
 	read    int64  // bytes handed to the library
 	mark    int64  // of these, how many were dealt with when the library was last between frames
 	readErr error  // of the last read
-	lost    bool   // a read has failed within a frame
+	lost    bool   // a read has failed within a frame, or what came was none
 }
 
 var epoch = time.Now()
