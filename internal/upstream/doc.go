@@ -5,6 +5,7 @@
 // One login is one call of [Upstream.Open], in the caller's goroutine, within
 // one absolute deadline:
 //
+//	turns.go     lets only so many begin at a time
 //	upstream.go  picks an address: those that work before those that rest,
 //	             the one that worked last before all others
 //	leg.go       dials, sends a PROXY header, secures, authenticates

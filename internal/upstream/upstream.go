@@ -18,6 +18,7 @@ type Upstream struct {
 	stop   context.CancelFunc
 	done   chan struct{} // closed when the watcher has ended
 	wake   chan struct{} // an address went to rest
+	turns  turns
 
 	mu        sync.Mutex // guards what follows
 	addresses []health
@@ -38,6 +39,7 @@ func New(c Config) *Upstream {
 		stop:      stop,
 		done:      make(chan struct{}),
 		wake:      make(chan struct{}, 1),
+		turns:     make(turns, maxOpening),
 		addresses: make([]health, len(c.Addresses)),
 	}
 	for i, a := range c.Addresses {
@@ -75,13 +77,18 @@ func (u *Upstream) Stats() []Stats {
 // password is handed to Config.Credentials. client and local are the two ends of
 // the client's connection, for the PROXY header; they may be nil.
 //
-// Open blocks until Config.Timeout is over or ctx ends. Its errors wrap
+// Open waits until ctx ends for its turn, if many are being opened, and then
+// blocks until Config.Timeout is over or ctx ends. Its errors wrap
 // [ErrDown], [ErrSlow], [ErrRefused], [ErrProtocol], [ErrInsecure], [ErrName],
 // [ErrCredentials] or the error of ctx; those of several addresses are joined.
 func (u *Upstream) Open(ctx context.Context, user, host, password string, client, local net.Addr) (net.Conn, error) {
 	if !isStable(user) {
 		return nil, ErrName
 	}
+	if err := u.turn(ctx); err != nil {
+		return nil, err
+	}
+	defer u.turns.end()
 	deadline := time.Now().Add(u.config.Timeout)
 	hurried := false
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
