@@ -133,16 +133,17 @@ func TestPorts_allOrNone(t *testing.T) {
 // who connects is cut off.
 func TestPorts_widenAndNarrow(t *testing.T) {
 	p := testPorts(t)
-	free, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := free.Addr().String()
+	p.mustHave(t, at("127.0.0.1:0"))
+	addr := p.list()[0].Addr().String()
 	_, number, _ := net.SplitHostPort(addr)
-	free.Close()
 	p.mustHave(t, at(addr))
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
+	end := sync.OnceFunc(func() {
+		close(stop)
+		wg.Wait()
+	})
+	defer end()
 	for range 2 {
 		wg.Go(func() {
 			for {
@@ -164,8 +165,7 @@ func TestPorts_widenAndNarrow(t *testing.T) {
 		p.mustHave(t, at(":"+number))
 		p.mustHave(t, at(addr))
 	}
-	close(stop)
-	wg.Wait()
+	end()
 	if err := answers(addr); err != nil {
 		t.Error(err)
 	}
