@@ -60,6 +60,7 @@ func Diff(before, after *Config) []Change {
 	for _, option := range Options {
 		d.option(option)
 	}
+	d.taken(before.Listeners, after.Listeners)
 	d.certificates("", before.Certificates, after.Certificates)
 	changes := d.hosts[""]
 	for _, h := range after.Hosts {
@@ -158,6 +159,25 @@ func (d *differ) values(host string, option OptionInfo, a, b luaconf.Value) bool
 	}
 	d.hosts[host] = append(d.hosts[host], c)
 	return true
+}
+
+// taken notes that a port for HTTP that stays in the file was Prosody's before and is ours now, or the other way round: by
+// an option that is not ours.
+func (d *differ) taken(before, after []Listener) {
+	whose := func(listeners []Listener, option string) string {
+		if slices.ContainsFunc(listeners, func(l Listener) bool { return l.Option == option }) {
+			return "served"
+		}
+		return "left to Prosody"
+	}
+	for _, s := range httpServices {
+		c := Change{Option: s.name + "_ports"}
+		c.Old, c.New = whose(before, c.Option), whose(after, c.Option)
+		known := slices.ContainsFunc(d.hosts[""], func(other Change) bool { return other.Option == c.Option })
+		if c.Old != c.New && !known {
+			d.hosts[""] = append(d.hosts[""], c)
+		}
+	}
 }
 
 // meaning notes a change if the same value of an option means something else than before, and says whether it does.
