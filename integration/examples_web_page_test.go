@@ -25,6 +25,7 @@ type webOptions struct {
 	Root        string `json:"root"`
 	WebSocket   string `json:"websocket"`
 	Credentials string `json:"credentials"`
+	Port        int    `json:"port"` // where it is served; 0 for any
 }
 
 // startWebPage serves examples/DIR and starts a browser, which has nothing open yet. The first call on a machine fetches

@@ -10,6 +10,7 @@ let pause = 1;
 /** Logs the user of the page in with the given SASL mechanism, again and again until the page is left. */
 export function chat(mechanism) {
     const connection = new Strophe.Connection(websocket_url, { mechanisms: [mechanism] });
+    const fieldset = document.querySelector('fieldset'); // who is not logged in cannot write
 
     async function login() {
         try {
@@ -35,12 +36,15 @@ export function chat(mechanism) {
             connection.addHandler(receive, null, 'message');
             connection.send($pres());
             show(`logged in as ${connection.jid}`);
+            fieldset.disabled = false;
         } else if (status === Status.AUTHFAIL) {
             show(`login refused: ${element?.firstElementChild.localName ?? condition}`);
             connection.disconnect();
         } else if (status === Status.CONNFAIL) {
             show(`no connection: ${condition}`);
         } else if (status === Status.DISCONNECTED) {
+            if (!fieldset.disabled) show('connection lost');
+            fieldset.disabled = true;
             connection.reset();
             again();
         }

@@ -11,7 +11,7 @@
 // The first line of the output is {"origin": ...}. Then each line of the input is a JSON array of a command and its
 // arguments, and is answered by a line {"value": ...} or {"error": ...}:
 //
-//   open PATH, reload                    as a person does it
+//   open PATH, reload                    as a person does it; a URL is good for a path
 //   until EXPRESSION SECONDS             waits for JavaScript to be true in the page
 //   eval EXPRESSION                      JavaScript in the page
 //   fill SELECTOR TEXT, press SELECTOR KEY, click SELECTOR
@@ -73,7 +73,7 @@ page.on('request', (request) => {
 });
 
 const commands = {
-    open: async (path) => void (await page.goto(`${origin}/${path}`)),
+    open: async (path) => void (await page.goto(new URL(path, origin).href)),
     reload: async () => void (await page.reload()),
     until: async (expression, seconds) => void (await page.waitForFunction(expression, null, { timeout: seconds * 1000 })),
     eval: (expression) => page.evaluate(expression),

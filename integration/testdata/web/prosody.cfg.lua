@@ -1,5 +1,5 @@
--- A Prosody that web pages reach over WebSocket, and that asks gatehouse. What differs from run to run comes from the
--- environment, but for HTTPS_PORT, which the test replaces.
+-- A Prosody that asks gatehouse, and that web pages reach over its own WebSocket or through the gatehouse in front. What
+-- differs from run to run comes from the environment, but for HTTPS_PORT, which the test replaces.
 run_as_root = true
 data_path = ENV_TEST_DATA
 plugin_paths = { ENV_TEST_MODULES }
@@ -16,6 +16,9 @@ https_key = ENV_TEST_KEY
 http_default_host = "localhost"
 http_host = "localhost"
 cross_domain_websocket = true
+-- The way from gatehouse is on this machine.
+c2s_require_encryption = false
+allow_unencrypted_plain_auth = true
 modules_enabled = {
 	"roster", "saslauth", "tls", "disco", "presence", "message", "iq", "ping", "version", "carbons", "smacks", "pep",
 	"vcard_legacy",
