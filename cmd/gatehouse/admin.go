@@ -57,7 +57,7 @@ func newAdminPorts(d *daemon, dataDir string) *adminPorts {
 		control: config.AdminAddr{Network: "unix", Addr: filepath.Join(dataDir, controlSocket)},
 		handlers: map[adminKind]http.Handler{
 			forControl: withTries(d, admin.Handler(d.metrics, status{d}, admin.Control)),
-			forPeople:  withAuthAPI(d, admin.Handler(d.metrics, status{d}, admin.ReadOnly)),
+			forPeople:  d.minting.before(withAuthAPI(d, admin.Handler(d.metrics, status{d}, admin.ReadOnly))),
 			forExtauth: authapi.Handler(asked{d}, authapi.Trusted(), d.logger),
 		},
 		open: make(map[config.AdminAddr]*adminPort),

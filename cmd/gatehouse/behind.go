@@ -31,7 +31,7 @@ func (b behind) Open(ctx context.Context, l server.UpstreamLogin) (net.Conn, err
 // newBehind makes what opens the legs of a host.
 func newBehind(h *config.Host, tickets *ticket.Tickets, logger *slog.Logger) behind {
 	c := upstreamConfig(h.Upstream)
-	c.Credentials = credentials(h, tickets)
+	c.Credentials = shownBehind(h, tickets)
 	c.Logger = logger
 	return behind{upstream.New(c)}
 }
@@ -56,9 +56,9 @@ func upstreamConfig(u *config.Upstream) upstream.Config {
 // password. The client was let in, so that this is no no.
 var errNoPassword = errors.New("the server behind checks passwords (gatehouse_upstream_auth), and the client has logged in without one")
 
-// credentials returns what tells the server behind who the user is
+// shownBehind returns what tells the server behind who the user is
 // (gatehouse_upstream_auth).
-func credentials(h *config.Host, tickets *ticket.Tickets) func(ctx context.Context, user, host, password string) (upstream.Credential, error) {
+func shownBehind(h *config.Host, tickets *ticket.Tickets) func(ctx context.Context, user, host, password string) (upstream.Credential, error) {
 	switch u := h.Upstream; u.Auth {
 	case config.UpstreamAuthToken:
 		key := token.Combine(u.Token.Secrets, u.Token.Seeds)[0] // the newest

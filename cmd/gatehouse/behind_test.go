@@ -34,7 +34,7 @@ func TestCredentials_tokenIsNoPassword(t *testing.T) {
 		{"without tokens", nil, minted, true},
 	} {
 		h := &config.Host{Token: c.keys, Upstream: &config.Upstream{Auth: config.UpstreamAuthPassword}}
-		got, err := credentials(h, nil)(context.Background(), "alice", "example.org", c.password)
+		got, err := shownBehind(h, nil)(context.Background(), "alice", "example.org", c.password)
 		want := upstream.Credential{Mechanism: upstream.Plain, Secret: c.password}
 		if !c.passed {
 			want = upstream.Credential{}

@@ -64,7 +64,7 @@ func (r *report) logInBehind(cfg *config.Config, h *config.Host, at upstream.Add
 		fault, advice = askForLogin(cfg, t, at, h.Upstream.Timeout)
 	} else {
 		c := upstreamConfig(h.Upstream)
-		c.Credentials = credentials(h, nil)
+		c.Credentials = shownBehind(h, nil)
 		if err := upstream.Try(context.Background(), c, at, t.user, t.host, t.password); err != nil {
 			fault, advice = err.Error(), handOffAdvice(auth, err)
 		}

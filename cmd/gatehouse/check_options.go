@@ -138,6 +138,8 @@ var betterNames = map[string]string{
 	"interface":                "interfaces",
 	"c2s_interface":            "c2s_interfaces",
 	"c2s_direct_tls_interface": "c2s_direct_tls_interfaces",
+	"http_interface":           "http_interfaces",
+	"https_interface":          "https_interfaces",
 }
 
 // checkOptions finds options that have become old, or do nothing.

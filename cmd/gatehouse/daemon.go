@@ -43,6 +43,7 @@ type daemon struct {
 	builder *builder
 	server  *server.Server
 	web     *web
+	minting *minting // on the admin listeners
 	ports   *ports
 	admin   *adminPorts
 	watcher *config.Watcher
@@ -108,6 +109,7 @@ func startDaemon(ctx context.Context, configPath string, opts daemonOptions) (_ 
 	d.server = server.New(built.server)
 	d.web = newWeb(d)
 	d.ports = &ports{server: d.server, web: d.web, logger: d.logger}
+	d.minting = newMinting(config.CredentialsAdmin, nil, d.logger)
 	d.admin = newAdminPorts(d, cfg.DataDir)
 	opened, err := d.ports.prepare(ctx, d.listeners(cfg), d.sockets)
 	if err == nil {
@@ -118,6 +120,7 @@ func startDaemon(ctx context.Context, configPath string, opts daemonOptions) (_ 
 			d.reloaded.Store(&configState{loadedAt: d.started, changed: "start"})
 			d.ports.proxies.Store(&cfg.ProxyProtocolFrom)
 			d.web.configure(cfg)
+			d.minting.configure(cfg)
 			opened.apply()
 			consoles.apply()
 		} else {

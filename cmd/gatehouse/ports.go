@@ -312,6 +312,9 @@ func (p *ports) addr(direct bool) string {
 func listenHint(err error, option string) string {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
+		if option == "http_ports" || option == "https_ports" {
+			option = "gatehouse_websocket_ports"
+		}
 		return fmt.Sprintf("\nIs another server (Prosody, ejabberd) using it? Set %s to another port, or stop the other.", option)
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Sprintf("\nThis user may not open a port below 1024. Set %s to another port, or give gatehouse CAP_NET_BIND_SERVICE.", option)

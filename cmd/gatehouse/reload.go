@@ -199,6 +199,7 @@ func (d *daemon) replace(ctx context.Context) (o outcome, err error) {
 	d.server.SetConfig(next.server)
 	d.ports.proxies.Store(&cfg.ProxyProtocolFrom)
 	d.web.configure(cfg)
+	d.minting.configure(cfg)
 	opened.apply()
 	consoles.apply()
 	if !reflect.DeepEqual(cfg.Log, old.config.Log) || cfg.LogFormat != old.config.LogFormat {

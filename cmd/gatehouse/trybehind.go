@@ -51,7 +51,7 @@ func (d *daemon) tryBehind(ctx context.Context, user, host, address string) (adv
 		return reload, errors.New("the running daemon has other servers behind that host")
 	}
 	ticket := ""
-	issue := credentials(h, d.builder.tickets)
+	issue := shownBehind(h, d.builder.tickets)
 	c.Credentials = func(ctx context.Context, user, host, password string) (upstream.Credential, error) {
 		cred, err := issue(ctx, user, host, password)
 		ticket = cred.Secret

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"net"
+	"net/http"
 	"time"
 
 	"gatehouse.im/gatehouse/config"
@@ -21,11 +22,14 @@ const (
 // web is what WebSocket ports serve.
 type web struct {
 	*webserver.Server
-	daemon *daemon
+	daemon  *daemon
+	minting *minting
 }
 
 func newWeb(d *daemon) *web {
-	return &web{webserver.New(webserver.Config{Logger: d.logger}), d}
+	w := &web{Server: webserver.New(webserver.Config{Logger: d.logger}), daemon: d}
+	w.minting = newMinting(config.CredentialsWeb, w.Remote, d.logger)
+	return w
 }
 
 // configure makes requests to come go by cfg.
@@ -38,7 +42,9 @@ func (w *web) configure(cfg *config.Config) {
 	for _, h := range cfg.Hosts {
 		urls[asciiName(h.Name)] = h.WebSocketURL
 	}
+	w.minting.configure(cfg)
 	w.SetConfig(webserver.Config{
+		Paths:          cfg.WebSocket.Paths,
 		URL:            func(host string) string { return urls[host] },
 		Origins:        origins,
 		TrustedProxies: cfg.WebSocket.TrustedProxies,
@@ -49,6 +55,7 @@ func (w *web) configure(cfg *config.Config) {
 		Accept: func(c *webserver.Conn) {
 			w.daemon.server.ServeMessages(socket{c}, server.Secured{Encrypted: c.Secure, TLS: c.TLS})
 		},
+		Next:   w.minting.before(http.NotFoundHandler()),
 		Logger: w.daemon.logger,
 	})
 }

@@ -87,6 +87,15 @@ func (s *Server) upgrade(now *settings, w http.ResponseWriter, r *http.Request) 
 	s.start(now, c)
 }
 
+// Remote says who asks, as far as the proxies in between are trusted: an address, with a port if that is known.
+func (s *Server) Remote(r *http.Request) string {
+	who, err := s.settings.Load().clientOf(r)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return remoteOf(who, r)
+}
+
 // remoteOf is who asks, for the log.
 func remoteOf(who client, r *http.Request) string {
 	if who.addr.IsValid() {
