@@ -1,11 +1,19 @@
 package integration
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -157,8 +165,9 @@ func TestLife_portTaken(t *testing.T) {
 	}
 }
 
-// TestLife_secretsStayOut: no password and no token that anybody showed is in the log, not even at debug level, not
-// even when the script repeats it.
+// TestLife_secretsStayOut: no password and no token that anybody showed is in what a run leaves or shows: the log, even at
+// debug level and when the script repeats it; the status page and the metrics; the data directory, which is the user's
+// alone; command lines and environments. And there are no core dumps.
 func TestLife_secretsStayOut(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -172,6 +181,7 @@ func TestLife_secretsStayOut(t *testing.T) {
 	s := installScript(t, dir, "auth", plan)
 	config := tokenConfig(t, dir, s, options{
 		"log": map[string]any{"debug": "*console"}, "gatehouse_token_in_plain": true, "external_auth_timeout": 1,
+		"gatehouse_admin": filepath.Join(dir, "admin.sock"),
 	})
 	d := start(t, config)
 	address := d.address(t, "starttls")
@@ -210,16 +220,69 @@ func TestLife_secretsStayOut(t *testing.T) {
 		t.Errorf("password change: %+v, %v", answer, err)
 	}
 	expectAuth(t, "changed password", address, "localhost", "PLAIN", plain("bob", "canary-new"), "success")
+	seen := make(map[string]string)
+	browser := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(dir, "admin.sock"))
+	}}}
+	for _, path := range []string{"/metrics", "/status.json", "/healthz", "/readyz", "/"} {
+		answer, err := browser.Get("http://localhost" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil || answer.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s, %v", path, answer.Status, err)
+		}
+		seen[path] = string(body)
+	}
+	processes := append(children(t, d.cmd.Process.Pid), d.cmd.Process.Pid)
+	if len(processes) < 2 {
+		t.Error("no script runs, so that this proves little")
+	}
+	for _, pid := range processes {
+		for _, name := range []string{"cmdline", "environ", "comm", "limits"} {
+			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen[fmt.Sprint(pid, " ", name)] = string(text)
+		}
+		if limits := seen[fmt.Sprint(pid, " limits")]; !regexp.MustCompile(`Max core file size +0 `).MatchString(limits) {
+			t.Errorf("core dumps of %d: %s", pid, limits)
+		}
+	}
 	d.stop(t)
+	err = filepath.WalkDir(filepath.Join(dir, "data"), func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s may be read by others: %v", path, info.Mode())
+		}
+		if err == nil && e.Type().IsRegular() {
+			var text []byte
+			text, err = os.ReadFile(path)
+			seen[path] = string(text)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
 
 	log := d.log.String()
+	seen["the log"] = log
 	if !strings.Contains(log, " debug ") {
 		t.Error("nothing at debug level, so that this proves little")
 	}
 	for _, text := range append(secrets, "canary") {
 		for _, form := range []string{text, hex.EncodeToString([]byte(text)), url.QueryEscape(text)} {
-			if strings.Contains(log, form) {
-				t.Errorf("the log holds %q", form)
+			for where, held := range seen {
+				if strings.Contains(held, form) {
+					t.Errorf("%s holds %q", where, form)
+				}
 			}
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"os/signal"
 	"runtime"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // ServeCmd runs the daemon until SIGINT or SIGTERM. SIGHUP reloads the config and
@@ -23,6 +25,9 @@ const idleHeap = 16 << 20
 
 // Run implements the command.
 func (cmd *ServeCmd) Run(*globals) error {
+	if err := noCoreDumps(); err != nil {
+		return exit(exitUnavailable, "cannot switch core dumps off: %w", err)
+	}
 	reserve := make([]byte, idleHeap)
 	defer runtime.KeepAlive(reserve)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -58,4 +63,15 @@ func (cmd *ServeCmd) Run(*globals) error {
 		_ = d.log.Close() // it goes with the process
 	}
 	return nil
+}
+
+// noCoreDumps keeps what the memory holds, passwords of this moment among it, out
+// of files. Scripts inherit it, and may raise it again.
+func noCoreDumps() error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_CORE, &limit); err != nil {
+		return err
+	}
+	limit.Cur = 0
+	return unix.Setrlimit(unix.RLIMIT_CORE, &limit)
 }
