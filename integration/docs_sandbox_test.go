@@ -27,7 +27,7 @@ type sandbox struct {
 }
 
 // docPorts are what pages listen on.
-var docPorts = []string{"15222", "15223", "5222", "5223", "5280"}
+var docPorts = []string{"15222", "15223", "5222", "5223", "5280", "5281", "5290", "8010", "8453", "8454"}
 
 // docWrapper runs gatehouse as on a machine whose /etc is that of the sandbox, and where DNS has it for every host.
 const docWrapper = `#!/bin/sh

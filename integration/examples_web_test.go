@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -150,6 +151,35 @@ func (p *webPage) screenshot(t testing.TB, name string) {
 	}
 }
 
+// credentialsBearer is what web applications show where gatehouse gives them tokens.
+const credentialsBearer = "canary-bearer-0123456789"
+
+// mintedBy gets a token for a user from the WebSocket port of a daemon.
+func mintedBy(t testing.TB, d *daemon, user string) string {
+	form := strings.NewReader("user=" + user + "&server=localhost")
+	req, err := http.NewRequest(http.MethodPost, "https://"+webSocketAddress(t, d)+"/credentials", form)
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	req.Header.Set("Authorization", "Bearer "+credentialsBearer)
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	client := http.Client{Timeout: patience, Transport: &http.Transport{
+		DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // it is self-signed
+	}}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var answer struct{ JID, Password string }
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.JID != user+"@localhost" {
+		t.Errorf("a token for %s: %v, for %q", user, err, answer.JID)
+	}
+	return answer.Password
+}
+
 // TestExamplesWeb_standalone: each page logs its user in at a gatehouse alone, is in again with another token after a reload
 // and after the network was cut, says why it is not in when the application gives tokens that have expired or were used, and
 // is in by itself when it gives better ones. From a page of a foreign origin there is no way in.
@@ -165,9 +195,13 @@ func TestExamplesWeb_standalone(t *testing.T) {
 	}
 	d := start(t, writeConfig(t, dir, []host{{"localhost", options{
 		"authentication": "token", "token_secret": hostKeys.secret, "otp_seed": hostKeys.seed, "gatehouse_token_in_plain": true,
+		"gatehouse_credentials": "web", "gatehouse_credentials_bearer": credentialsBearer,
 	}}}, baseOptions(dir), options{"gatehouse_websocket_ports": []any{0}, "gatehouse_websocket_origins": origins}))
 	eachChatPage(t, func(t *testing.T, page chatPage, mechanism, user string) {
 		app := startWebApplication(t, user+"@localhost")
+		if mechanism == "X-TOKEN" {
+			app.mint = func() string { return mintedBy(t, d, user) }
+		}
 		network := newTap(t, webSocketAddress(t, d))
 		p := startWebPage(t, page.dir, webOptions{WebSocket: wssURL(network.address), Credentials: app.url, Port: <-served})
 		ofUser := "login host=localhost user=" + user + " mechanism=" + mechanism + " .*"
@@ -208,6 +242,10 @@ func TestExamplesWeb_standalone(t *testing.T) {
 		p.screenshot(t, user+"-refused")
 		app.give(freshTokens)
 		in()
+
+		if mechanism == "X-TOKEN" {
+			d.says(t, "token for a web application host=localhost user="+user+" ", logins)
+		}
 
 		foreign := strings.Replace(p.origin, "127.0.0.1", "localhost", 1)
 		p.must(t, "open", foreign+"/"+strings.ToLower(mechanism)+".html")

@@ -36,7 +36,8 @@ prometheus         promtool, for the rules of docs/metrics.md; it is not started
 ejabberd           a server behind; it is not started
 prosody            the reference for config files, and the server behind; it is not started as a service
 prosody-modules    its mod_auth_ccert, for internal/upstream
-haproxy            what bench/ measures the relay beside; not started as a service
+haproxy            what bench/ measures the relay beside; docs/web.md; not started as a service
+nginx-light        docs/web.md; not started as a service
 '
 names=$(printf '%s' "$packages" | awk 'NF { print $1 }')
 
