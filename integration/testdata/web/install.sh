@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")"
 root=../../..
-manifests="package.json $root/examples/web-*/package.json"
+manifests="package.json ../wsclients/package.json $root/examples/web-*/package.json"
 
 command -v npm >/dev/null || "$root/scripts/test-deps.sh" npm >&2
 
