@@ -66,6 +66,7 @@ var parts = []struct {
 	{"f", relayedSessions},
 	{"f", relayedLogins},
 	{"f", relayedStorm},
+	{"g", webSockets},
 }
 
 func main() {
@@ -89,7 +90,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	flags.SetOutput(progress)
 	isShort := flags.Bool("short", false, "do little of everything: shows that it works, and no more")
 	rounds := flags.Int("rounds", 0, "rounds of each measurement (5, or 1 with -short)")
-	only := flags.String("only", "", "run these parts only, as in a,c: a login, b queries, c idle sessions, d tokens, e wrong answers, f the relay")
+	only := flags.String("only", "", "run these parts only, as in a,c: a login, b queries, c idle sessions, d tokens, e wrong answers, f the relay, g WebSocket")
 	asJSON := flags.Bool("json", false, "print the rows as JSON")
 	if err := flags.Parse(args); err != nil {
 		return err

@@ -112,7 +112,7 @@ func cmdIdle(args []string) error {
 		go func() {
 			defer wg.Done()
 			s.raw.SetDeadline(time.Now().Add(5 * time.Second))
-			s.send("</stream:stream>")
+			s.end()
 			s.c.Close()
 			<-sem
 		}()
