@@ -255,6 +255,29 @@ func TestExamplesWeb_standalone(t *testing.T) {
 	})
 }
 
+// TestExamplesWeb_gaveUp: Converse.js ends where it finds no mechanism that it knows. The page says so, with one button to try
+// again, which helps once the server is set up.
+func TestExamplesWeb_gaveUp(t *testing.T) {
+	t.Parallel()
+	dir, port := t.TempDir(), freePorts(t, 1)[0]
+	o := options{"authentication": "token", "token_secret": hostKeys.secret, "otp_seed": hostKeys.seed}
+	global := baseOptions(dir)
+	global["gatehouse_websocket_ports"] = []any{0}
+	global["gatehouse_websocket_origins"] = []any{"http://" + loopback(port)}
+	d := start(t, writeConfig(t, dir, []host{{"localhost", o}}, global))
+	app := startWebApplication(t, "alice@localhost")
+	p := startWebPage(t, "web-converse", webOptions{WebSocket: wssURL(webSocketAddress(t, d)), Credentials: app.url, Port: port})
+	p.must(t, "open", "plain.html")
+	p.shows(t, "did not offer a supported authentication mechanism")
+	p.must(t, "until", "document.querySelectorAll('output button').length === 1", patience.Seconds())
+	p.screenshot(t, "gave-up")
+	o["gatehouse_token_in_plain"] = true
+	writeConfig(t, dir, []host{{"localhost", o}}, global)
+	d.says(t, " reloaded ", 1)
+	p.must(t, "click", "output button")
+	p.shows(t, chatPages[0].in)
+}
+
 // TestExamplesWeb_prosody: each page logs its user in with a token of the web application, through a gatehouse to the Prosody
 // behind it, or at that Prosody itself, which asks gatehouse then. It sends and receives messages, and is in again with
 // another token after a reload, after the network was cut, and after the application gave a token that had expired.

@@ -21,8 +21,9 @@ converse.plugins.add('login', {
             wasIn = true;
         });
 
-        // It has given up: the first attempt met no server.
+        // It has given up, as it does where no mechanism is offered that both know. It may say so more than once.
         api.listen.on('disconnected', () => {
+            if (output.querySelector('button')) return;
             const again = document.createElement('button');
             again.textContent = 'Try again';
             again.onclick = () => location.reload();
