@@ -36,15 +36,15 @@ class Echo(slixmpp.ClientXMPP):
 
     def on_end(self, what):
         if not self.finished.done():
-            print("ended", what, flush=True)
             self.finished.set_result(None)
+            print("ended", what, flush=True)  # which fails if nobody listens any more
 
 
 def main():
     jid, password, host, port, ca = sys.argv[1:6]
     client = Echo(jid, password)
     client.ca_certs = Path(ca)
-    client.loop.add_reader(sys.stdin, client.disconnect)
+    client.loop.add_reader(sys.stdin, client.on_end, "input")
     client.connect((host, int(port)), force_starttls=True)
     client.loop.run_until_complete(client.finished)
 
