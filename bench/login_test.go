@@ -46,12 +46,14 @@ var heapFile = flag.String("heap", "", "BenchmarkSession: write a heap profile t
 //
 //	go test -run '^$' -bench '^BenchmarkLogin$' -benchtime 5000x -cpuprofile cpu.out ./bench
 //	go tool pprof -tagfocus side=server -top cpu.out
-//	go test -run '^$' -bench Session -benchtime 5000x -memprofilerate 1 ./bench -heap mem.out
+//	go test -run '^$' -bench '^BenchmarkSession$' -benchtime 5000x -memprofilerate 1 ./bench -heap mem.out
 //	go tool pprof -inuse_space -focus server.*run -top mem.out
 type inProcess struct {
 	address string
 	client  *tls.Config
 	pool    *extauth.Pool
+	server  *server.Server
+	tls     *tls.Config // the server's
 }
 
 // startInProcess starts it, with up behind if that is not nil.
@@ -76,12 +78,13 @@ func startInProcess(b *testing.B, up server.Upstream) *inProcess {
 		b.Fatal(err)
 	}
 	p := &inProcess{client: ca.ClientConfig(), pool: pool}
+	p.tls = &tls.Config{Certificates: []tls.Certificate{pair.TLS}, MinVersion: tls.VersionTLS12}
 	p.client.ServerName = domain
 	p.client.CurvePreferences = []tls.CurveID{tls.X25519}
 	s := server.New(&server.Config{
 		Hosts: map[string]*server.Host{domain: {
 			Name: domain, Password: judge{pool}, RequireEncryption: true, Conflict: server.KickOld, Upstream: up,
-			TLS: &tls.Config{Certificates: []tls.Certificate{pair.TLS}, MinVersion: tls.VersionTLS12},
+			TLS: p.tls,
 		}},
 		LoginTimeout:        30 * time.Second,
 		StanzaLimit:         262144,
@@ -89,6 +92,7 @@ func startInProcess(b *testing.B, up server.Upstream) *inProcess {
 		Version:             "bench",
 		Logger:              slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
+	p.server = s
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
@@ -166,6 +170,12 @@ func BenchmarkSession(b *testing.B) {
 		}
 		b.Cleanup(func() { _ = c.Close() })
 	}
+	reportMemory(b, heap, stacks)
+}
+
+// reportMemory says what each session has added, and writes the profile that was
+// asked for.
+func reportMemory(b *testing.B, heap, stacks float64) {
 	heapNow, stacksNow := memory()
 	if *heapFile != "" {
 		f, err := os.Create(*heapFile)
