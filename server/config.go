@@ -56,6 +56,8 @@ type Host struct {
 	// judge is not offered.
 	Password Authenticator
 	Token    Authenticator
+	// Guard is asked before them; it may be nil.
+	Guard Guard
 	// Users and Passwords may be nil: then nobody is known to exist, and no
 	// password can be changed.
 	Users     Users

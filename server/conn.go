@@ -49,12 +49,14 @@ type conn struct {
 	unknown  string    // the host that was asked for and is not ours
 	opened   bool      // our header of the current stream is written
 	failures int       // failed attempts to log in
+	guarded  int       // of these, those that the guard has turned away
 	asked    time.Time // when the judge was asked last
 
 	// mu guards what is below, and the read deadline and those of up.
 	mu     sync.Mutex
 	ending *streamError
-	name   string // of the host, for SetConfig
+	wake   chan struct{} // closed when ending is set, if the goroutine waits in pause
+	name   string        // of the host, for SetConfig
 }
 
 func newConn(s *Server, config *Config, nc net.Conn, direct bool) *conn {
@@ -172,6 +174,9 @@ func (c *conn) end(e *streamError) {
 	defer c.mu.Unlock()
 	if c.ending == nil {
 		c.ending = e
+		if c.wake != nil {
+			close(c.wake)
+		}
 	}
 	_ = c.raw.SetReadDeadline(longAgo)
 	if c.up != nil {

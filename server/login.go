@@ -19,6 +19,8 @@ type attempt struct {
 	mechanism string
 	user      string
 	began     time.Time
+	guarded   bool          // turned away by the guard
+	delayed   time.Duration // by the guard
 	note      *note
 }
 
@@ -43,14 +45,18 @@ func Annotate(ctx context.Context, attrs ...slog.Attr) {
 // decide asks the host's judge of the mechanism. There is one place where a
 // yes becomes a login, and it is this one.
 func (c *conn) decide(ctx context.Context, a *attempt, cred saslmech.Credentials) *saslmech.Failure {
+	secret := string(cred.Secret.Bytes())
+	done, fail := c.admit(ctx, a, cred, secret)
+	if fail != nil {
+		return fail
+	}
 	judge := c.host.Password
 	if cred.Mechanism == saslmech.XToken.Name {
 		judge = c.host.Token
 	}
 	ctx, cancel := context.WithDeadline(context.WithValue(ctx, noteKey{}, a.note), c.deadline)
 	defer cancel()
-	c.asked = time.Now()
-	ok, err := judge.Authenticate(ctx, cred.Username, c.host.Name, string(cred.Secret.Bytes()))
+	ok, err := c.ask(ctx, judge, cred.Username, secret, done)
 	switch {
 	case errors.Is(err, ErrRefused):
 		return &saslmech.Failure{Condition: saslmech.NotAuthorized, Cause: err, Text: textNotAuthorized}
@@ -87,7 +93,8 @@ func (a *attempt) log(fail *saslmech.Failure) {
 	level := slog.LevelInfo
 	if fail != nil {
 		l.Verdict, l.Condition = Refused, string(fail.Condition)
-		if fail.Condition == saslmech.TemporaryAuthFailure {
+		// The guard's no is a no, and not something that is to be mended.
+		if fail.Condition == saslmech.TemporaryAuthFailure && !a.guarded {
 			l.Verdict, level = Undecided, slog.LevelWarn
 		}
 		if fail.Cause != nil {
@@ -116,6 +123,9 @@ func (a *attempt) log(fail *saslmech.Failure) {
 		attrs = append(attrs, slog.String("cause", l.Cause))
 	}
 	attrs = append(attrs, slog.Duration("duration", l.Duration.Round(10*time.Microsecond)))
+	if a.delayed > 0 {
+		attrs = append(attrs, slog.Duration("delayed", a.delayed))
+	}
 	logger.LogAttrs(context.Background(), level, "login", append(attrs, a.note.attrs...)...)
 }
 

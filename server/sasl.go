@@ -54,7 +54,7 @@ func (c *conn) sasl(ctx context.Context, e *xmlstream.Element) (user string, err
 	if err := c.write(append(b, "</failure>"...)); err != nil {
 		return "", err
 	}
-	if c.failures >= maxFailures {
+	if c.failures >= maxFailures || c.guarded >= maxGuarded {
 		return "", &streamError{condition: "policy-violation", text: "Too many failed attempts to log in"}
 	}
 	return "", nil

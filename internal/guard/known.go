@@ -1,0 +1,107 @@
+package guard
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	knownFor       = 30 * 24 * time.Hour
+	knownAddresses = 8    // of a user
+	knownPerShard  = 2048 // users
+)
+
+// known remembers from where users have logged in: of each his last addresses, of at most shards*knownPerShard users, some
+// 12 MiB. Addresses of one user do not drive out those of another, so it takes as many accounts to make it forget.
+type known struct {
+	began  time.Time
+	shards [shards]struct {
+		mu sync.Mutex // guards m
+		m  map[uint32]homes
+	}
+}
+
+// homes are the addresses of a user, in any order; 0 is none.
+type homes struct {
+	address [knownAddresses]uint32
+	seen    [knownAddresses]uint32 // in seconds since the start
+}
+
+func newKnown() *known {
+	k := &known{began: time.Now()}
+	for i := range k.shards {
+		k.shards[i].m = make(map[uint32]homes)
+	}
+	return k
+}
+
+func (k *known) now() uint32 { return uint32(time.Since(k.began) / time.Second) }
+
+func fresh(seen, now uint32) bool { return now-seen <= uint32(knownFor/time.Second) }
+
+// has says whether a user has logged in from an address lately.
+func (k *known) has(user, address uint32) bool {
+	s, now := &k.shards[user%shards], k.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.m[user]
+	for i, a := range h.address {
+		if a == address {
+			return fresh(h.seen[i], now)
+		}
+	}
+	return false
+}
+
+// add remembers a login, in the place of the one that is longest ago.
+func (k *known) add(user, address uint32) {
+	s, now := &k.shards[user%shards], k.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h, ok := s.m[user]
+	if !ok && len(s.m) >= knownPerShard {
+		dropOne(s.m)
+	}
+	place := 0
+	for i, a := range h.address {
+		if a == address || a == 0 {
+			place = i
+			break
+		}
+		if h.seen[i] < h.seen[place] {
+			place = i
+		}
+	}
+	h.address[place], h.seen[place] = address, now
+	s.m[user] = h
+}
+
+// dropOne drops, of a few users by chance, the one who has not been here for longest.
+func dropOne(m map[uint32]homes) {
+	var (
+		sampled int
+		oldest  uint32
+		least   uint32
+	)
+	for user, h := range m {
+		if last := slices.Max(h.seen[:]); sampled == 0 || last < least {
+			oldest, least = user, last
+		}
+		if sampled++; sampled == maxSampled {
+			break
+		}
+	}
+	delete(m, oldest)
+}
+
+// len returns how many users there are.
+func (k *known) len() (n int) {
+	for i := range k.shards {
+		s := &k.shards[i]
+		s.mu.Lock()
+		n += len(s.m)
+		s.mu.Unlock()
+	}
+	return n
+}
