@@ -48,6 +48,9 @@ type Config struct {
 	// ShutdownTimeout is how long the end of the daemon may take (gatehouse_shutdown_timeout, 10 s).
 	ShutdownTimeout time.Duration
 
+	// Guard is what keeps people from guessing passwords, at the hosts that have it (Host.Guard).
+	Guard Guard
+
 	// Listeners are the client ports, WebSocket's among them, in the order of the options; never empty, and no address occurs twice.
 	Listeners []Listener
 	// Certificates serve direct TLS connections whose SNI names no host of ours (c2s_direct_tls_ssl, ssl); empty
@@ -126,6 +129,9 @@ type Host struct {
 	AllowRegistration bool
 	// ConflictResolve is what happens when a resource is taken: one of the Conflict constants (conflict_resolve).
 	ConflictResolve string
+
+	// Guard says that logins are refused without asking after too many failed ones (gatehouse_guard, true).
+	Guard bool
 
 	// WebSocketURL is where host-meta (XEP-0156) sends clients that want a WebSocket; empty for what the request says
 	// (gatehouse_websocket_url).

@@ -32,6 +32,7 @@ func (l *loader) readHost(s section, h *luaconf.Host) *Host {
 	host.OfferPlain = host.ScriptPasswords || host.Token != nil && host.Token.InPlain
 	host.OfferToken = host.Token != nil
 	s.disableMechanisms(host)
+	host.Guard = s.bool("gatehouse_guard", true)
 	host.WebSocketURL = s.webSocketURL()
 	host.Credentials = s.credentials(host)
 	host.Upstream = s.upstream(host)

@@ -94,6 +94,7 @@ func (l *loader) global(c *Config) {
 	c.UnauthedStanzaLimit = s.limit("c2s_unauthed_stanza_size_limit", 10000, 1000, 64<<10)
 	c.StanzaLimit = s.limit("c2s_stanza_size_limit", 256<<10, 10000, 64<<20)
 	c.TCPKeepalives = s.bool("c2s_tcp_keepalives", s.bool("tcp_keepalives", true))
+	c.Guard = s.guard()
 	c.Certificates = l.portCertificates(s)
 	c.ProxyProtocolFrom = s.networks("gatehouse_proxy_protocol_from")
 	if slices.Contains(s.words("modules_disabled"), "c2s") {

@@ -57,6 +57,14 @@ var Options = []OptionInfo{
 	{"gatehouse_auth_api_user", "string", "", "The user name of those who ask about passwords and tickets over HTTP, on the addresses of gatehouse_admin, under /auth/.", true},
 	{"gatehouse_auth_api_password", "string", "", "The password that goes with gatehouse_auth_api_user.", true},
 
+	{"gatehouse_guard", "boolean", "true", "Who fails to log in again and again has to wait, and is then turned away without the script being asked (docs/guard.md).", false},
+	{"gatehouse_guard_attempts", "whole number", "10", "How many wrong passwords of one user are let through from one address; 0: any number. An address is a /64 in IPv6.", true},
+	{"gatehouse_guard_address_attempts", "whole number", "50", "The same from one address for all users together, but for those who have logged in from there lately.", true},
+	{"gatehouse_guard_user_attempts", "whole number", "50", "The same for one user from all addresses together, but for those from where the user has logged in lately.", true},
+	{"gatehouse_guard_half_life", "number of seconds", "1800", "The time in which half of what was counted is forgotten.", true},
+	{"gatehouse_guard_delay", "number of seconds", "5", "How long an attempt is held back before it is made, at most. It begins at half of the numbers above. 0 to 60.", true},
+	{"gatehouse_guard_allow", "list", `{ "127.0.0.0/8", "::1" }`, "IP addresses and networks from where nothing is counted and nobody turned away. It is the client's own address that counts, whatever proxies stand between.", true},
+
 	{"c2s_require_encryption", "boolean", "true", "Nothing but STARTTLS is possible on an unencrypted stream. `require_encryption` stands in for it.", false},
 	{"require_encryption", "boolean", "true", "The default of c2s_require_encryption.", false},
 	{"allow_unencrypted_plain_auth", "boolean", "false", "Passwords and tokens may be sent without encryption.", false},
