@@ -8,7 +8,7 @@
 //   - outage_test.go takes the server behind away, before, during and after a login.
 //   - upstream_test.go has two servers behind one host, and tells one where its clients are.
 //   - direct_test.go logs in at the servers themselves.
-//   - clients_test.go lets clients talk that we did not write.
+//   - clients_test.go lets clients talk that we did not write; web_test.go does so with a web page, in a browser.
 //
 // It is a module of its own, so that the tests of the program need no Docker. The tests share one stack and run one after
 // another, since some of them break it; each leaves it whole.

@@ -1,5 +1,7 @@
 -- gatehouse before both servers, one virtual host for each way in which it says who somebody is.
 c2s_ports = { 5222 }
+gatehouse_websocket_ports = { 5281 }
+gatehouse_websocket_origins = "*"
 interfaces = { "*" }
 certificates = "/srv/certs"
 gatehouse_shutdown_timeout = 1
@@ -19,8 +21,12 @@ gatehouse_upstream_ca = { certificate = "/srv/certs/users.crt", key = "/srv/keys
 -- The tests, whose connections come out of Docker's networks.
 gatehouse_proxy_protocol_from = { "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16" }
 
+-- Users of the script, and those whom a web application logs in by tokens.
 VirtualHost "ticket.prosody.test"
 	gatehouse_upstream = "prosody:5222"
+	token_secret = "NURXDZHZPAEVTB5GCSHNK5LVC4B6U3BQ"
+	otp_seed = "4BFGLDHKLRDVZJYSLRJSGNZSV3YTJXRZ"
+	gatehouse_token_in_plain = true
 
 VirtualHost "password.prosody.test"
 	gatehouse_upstream = "prosody:5222"
