@@ -16,6 +16,7 @@ import (
 	"gatehouse.im/gatehouse/config"
 	"gatehouse.im/gatehouse/extauth"
 	"gatehouse.im/gatehouse/internal/admin"
+	"gatehouse.im/gatehouse/internal/guard"
 	"gatehouse.im/gatehouse/internal/ticket"
 	"gatehouse.im/gatehouse/internal/token"
 	"gatehouse.im/gatehouse/server"
@@ -54,6 +55,7 @@ type builder struct {
 	metrics *admin.Metrics
 	memory  *memory
 	tickets *ticket.Tickets
+	guard   *guard.Guard
 }
 
 // build makes everything that can fail before the first client comes, or before
@@ -175,6 +177,9 @@ func (b *builder) buildHost(p *parts, h *config.Host) (*server.Host, error) {
 				host.Password = noTicket{s}
 			}
 		}
+	}
+	if h.Guard {
+		host.Guard = b.guard
 	}
 	if h.Token == nil {
 		return host, nil

@@ -13,6 +13,7 @@ import (
 
 	"gatehouse.im/gatehouse/config"
 	"gatehouse.im/gatehouse/internal/admin"
+	"gatehouse.im/gatehouse/internal/guard"
 	"gatehouse.im/gatehouse/internal/logging"
 	"gatehouse.im/gatehouse/internal/ticket"
 	"gatehouse.im/gatehouse/server"
@@ -101,6 +102,7 @@ func startDaemon(ctx context.Context, configPath string, opts daemonOptions) (_ 
 		metrics: d.metrics,
 		memory:  &memory{dir: cfg.DataDir, logger: d.logger},
 		tickets: ticket.New(),
+		guard:   guard.New(guardSettings(cfg.Guard)),
 	}
 	built, err := d.builder.build(ctx, cfg, nil)
 	if err != nil {

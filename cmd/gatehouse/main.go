@@ -53,6 +53,7 @@ type commands struct {
 	Login      LoginCmd         `cmd:"" help:"Log in to any XMPP server and show each step."`
 	Demo       DemoCmd          `cmd:"" help:"Start the daemon with the example config and show a few logins."`
 	Health     HealthCmd        `cmd:"" help:"Say by the exit code whether clients can log in to the running daemon."`
+	Guard      GuardCmd         `cmd:"" help:"Let somebody in again who failed to log in too often."`
 	Extauth    ExtauthCmd       `cmd:"" help:"Be the auth script of another server, and ask the running daemon."`
 	Completion CompletionCmd    `cmd:"" help:"Print what makes a shell complete gatehouse's command line."`
 	Man        ManCmd           `cmd:"" hidden:"" help:"Print a manual page."`

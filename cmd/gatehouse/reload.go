@@ -200,6 +200,7 @@ func (d *daemon) replace(ctx context.Context) (o outcome, err error) {
 	d.ports.proxies.Store(&cfg.ProxyProtocolFrom)
 	d.web.configure(cfg)
 	d.minting.configure(cfg)
+	d.builder.guard.Set(guardSettings(cfg.Guard))
 	opened.apply()
 	consoles.apply()
 	if !reflect.DeepEqual(cfg.Log, old.config.Log) || cfg.LogFormat != old.config.LogFormat {

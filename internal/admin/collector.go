@@ -27,6 +27,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	describeGuard(ch)
 	for _, d := range []*prometheus.Desc{
 		descProcesses, descSize, descBusy, descQueue, descRestarts, descTimeouts,
 		descConnections, descEntries, descReplayUp, descExpiry,
@@ -40,6 +41,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	status := c.source.Status()
 	c.metrics.expect(status.Hosts)
+	collectGuard(ch, status.Guard)
 	gauge := func(desc *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, labels...)
 	}
