@@ -188,6 +188,8 @@ type ExternalAuth struct {
 	Queue int
 	// Pos is where external_auth_command was set.
 	Pos Pos
+	// Cache is nil unless verdicts are remembered (gatehouse_auth_cache, false).
+	Cache *AuthCache
 }
 
 // Token says how a host judges tokens.

@@ -70,6 +70,7 @@ func (s section) external() *ExternalAuth {
 		Processes:    s.integer("external_auth_processes", 1, 1, 1000),
 		Blocking:     s.bool("external_auth_blocking", false),
 		Queue:        s.integer("gatehouse_external_auth_queue", 1000, 1, 1_000_000),
+		Cache:        s.authCache(),
 		Pos:          s.pos("external_auth_command"),
 	}
 	x.PTY = s.bool("gatehouse_external_auth_pty", x.Protocol == ProtocolGeneric)

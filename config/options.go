@@ -30,6 +30,11 @@ var Options = []OptionInfo{
 	{"gatehouse_external_auth_start_timeout", "number of seconds", "30", "How long the first answer of a script that was just started may take.", false},
 	{"gatehouse_external_auth_pty", "boolean", "", "Whether the script gets a pseudo-terminal; true for the generic protocol, and not possible with ejabberd's.", false},
 	{"gatehouse_external_auth_queue", "whole number", "1000", "How many queries may wait for a free script; further ones fail at once.", false},
+	{"gatehouse_auth_cache", "boolean", "false", "The script's verdicts on passwords are remembered for a while (docs/cache.md). Equal queries that are in flight at the same time are put to it once in any case.", false},
+	{"gatehouse_auth_cache_yes", "number of seconds", "300", "How long a yes counts without asking again. That long a password may work that was changed, or whose account was removed, elsewhere than through gatehouse. 0: always ask.", false},
+	{"gatehouse_auth_cache_no", "number of seconds", "0", "How long a no counts without asking again.", false},
+	{"gatehouse_auth_cache_outage", "number of seconds", "0", "How long after it was given a yes counts if the script cannot say: it is down, hangs or is overloaded. 0: not at all.", false},
+	{"gatehouse_auth_cache_entries", "whole number", "10000", "How many yeses are remembered for the host; and as many noes, but no more than 1000.", false},
 
 	{"token_secret", "string or list", "", "The HMAC key of tokens, as raw bytes. A list holds several, the newest first.", false},
 	{"otp_seed", "string or list", "", "The key of the one-time passwords of tokens, in base32. A list holds several, the newest first.", false},

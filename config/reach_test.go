@@ -26,6 +26,13 @@ func TestLoad_optionsReachTheConfig(t *testing.T) {
 		{external + "gatehouse_external_auth_queue = 7", func(_ *Config, h *Host) bool { return h.External.Queue == 7 }},
 		{external + "gatehouse_external_auth_start_timeout = 90", func(_ *Config, h *Host) bool { return h.External.StartTimeout == 90*time.Second }},
 		{external + "gatehouse_external_auth_pty = false", func(_ *Config, h *Host) bool { return !h.External.PTY }},
+		{external + "gatehouse_auth_cache = false gatehouse_auth_cache_yes = 7", func(_ *Config, h *Host) bool { return h.External.Cache == nil }},
+		{external + "gatehouse_auth_cache = true", func(_ *Config, h *Host) bool {
+			return *h.External.Cache == AuthCache{Yes: 5 * time.Minute, Entries: 10_000}
+		}},
+		{external + "gatehouse_auth_cache = true gatehouse_auth_cache_yes = 0 gatehouse_auth_cache_no = 1.5 gatehouse_auth_cache_outage = 3600 gatehouse_auth_cache_entries = 7", func(_ *Config, h *Host) bool {
+			return *h.External.Cache == AuthCache{No: 1500 * time.Millisecond, Outage: time.Hour, Entries: 7}
+		}},
 		{external + "allow_registration = true", func(_ *Config, h *Host) bool { return h.AllowRegistration }},
 		{external + "allow_unencrypted_plain_auth = true", func(_ *Config, h *Host) bool { return h.AllowUnencryptedPlain }},
 		{external + "require_encryption = false", func(_ *Config, h *Host) bool { return !h.RequireEncryption }},

@@ -33,10 +33,11 @@ type parts struct {
 	// name no host of ours.
 	tls      map[string]*tls.Config
 	fallback *tls.Config
-	webTLS   *tls.Config              // of WebSocket ports
-	pools    map[string]*extauth.Pool // by host
-	memory   *memory                  // of used tokens
-	behind   []behind                 // what opens the legs to the servers behind
+	webTLS   *tls.Config               // of WebSocket ports
+	pools    map[string]*extauth.Pool  // by host
+	caches   map[string]*passwordCache // of the pools
+	memory   *memory                   // of used tokens
+	behind   []behind                  // what opens the legs to the servers behind
 
 	// What must be done before the parts are in use, or undone.
 	started []*extauth.Pool
@@ -70,6 +71,7 @@ func (b *builder) build(ctx context.Context, cfg *config.Config, old *parts) (_ 
 		pools:        make(map[string]*extauth.Pool),
 		memory:       b.memory,
 		server: &server.Config{
+		caches:       make(map[string]*passwordCache),
 			Hosts:               make(map[string]*server.Host),
 			LoginTimeout:        cfg.LoginTimeout,
 			StanzaLimit:         cfg.StanzaLimit,
@@ -126,11 +128,11 @@ func (b *builder) buildPools(ctx context.Context, p, old *parts) error {
 				mu.Unlock()
 				continue
 			}
-			p.pools[h.Name] = pool
+			p.pools[h.Name], p.caches[h.Name] = pool, newPasswordCache(pool, b.metrics)
 			p.started = append(p.started, pool)
 			continue
 		}
-		p.pools[h.Name] = pool
+		p.pools[h.Name], p.caches[h.Name] = pool, old.caches[h.Name]
 		wg.Go(func() {
 			update, err := pool.Prepare(ctx, cfg)
 			mu.Lock()
@@ -161,7 +163,7 @@ func (b *builder) buildHost(p *parts, h *config.Host) (*server.Host, error) {
 	}
 	var s *script
 	if pool := p.pools[h.Name]; pool != nil {
-		s = &script{pool, b.metrics}
+		s = &script{pool, p.caches[h.Name], b.metrics}
 	}
 	if h.Upstream != nil {
 		up := newBehind(h, b.tickets, b.logger)
@@ -221,6 +223,12 @@ func (p *parts) apply() {
 	}
 	p.started, p.updates = nil, nil
 }
+		if u.Restarts() {
+			p.caches[u.host].Clear() // another script may have other verdicts
+		}
+	}
+	for host, cache := range p.caches {
+		cache.Set(cacheSettings(p.config.Host(host).External))
 
 // discard undoes a build that is not wanted: pools that go on are as they were,
 // those that were started are ended.
@@ -256,6 +264,7 @@ func (p *parts) retire(ctx context.Context, next *parts) error {
 			mu.Lock()
 			defer mu.Unlock()
 			errs = append(errs, err)
+			p.caches[host].Close()
 		})
 	}
 	wg.Wait()

@@ -16,13 +16,8 @@ import (
 // script lets a host's pool judge passwords and change them.
 type script struct {
 	pool    *extauth.Pool
+	cache   *passwordCache
 	metrics *admin.Metrics
-}
-
-func (s script) Authenticate(ctx context.Context, user, host, password string) (bool, error) {
-	ctx, info := withInfo(ctx)
-	ok, err := s.pool.Auth(ctx, user, host, password)
-	return ok, s.account(ctx, host, info, err)
 }
 
 func (s script) IsUser(ctx context.Context, user, host string) (bool, error) {
@@ -31,7 +26,10 @@ func (s script) IsUser(ctx context.Context, user, host string) (bool, error) {
 	return ok, s.account(ctx, host, info, err)
 }
 
+// SetPass changes a password. Whatever comes of it, here and below: the verdicts of
+// before may not be true any more.
 func (s script) SetPass(ctx context.Context, user, host, password string) (bool, error) {
+	defer s.cache.Forget(user)
 	ctx, info := withInfo(ctx)
 	ok, err := s.pool.SetPass(ctx, user, host, password)
 	return ok, s.account(ctx, host, info, err)
@@ -39,6 +37,7 @@ func (s script) SetPass(ctx context.Context, user, host, password string) (bool,
 
 // Register makes an account.
 func (s script) Register(ctx context.Context, user, host, password string) (bool, error) {
+	defer s.cache.Forget(user)
 	ctx, info := withInfo(ctx)
 	ok, err := s.pool.TryRegister(ctx, user, host, password)
 	return ok, s.account(ctx, host, info, err)
@@ -46,6 +45,7 @@ func (s script) Register(ctx context.Context, user, host, password string) (bool
 
 // RemoveUser removes an account; if password is not empty, only with that.
 func (s script) RemoveUser(ctx context.Context, user, host, password string) (bool, error) {
+	defer s.cache.Forget(user)
 	ctx, info := withInfo(ctx)
 	var (
 		ok  bool
@@ -65,19 +65,29 @@ func withInfo(ctx context.Context) (context.Context, *extauth.Info) {
 }
 
 // account puts into the log and the metrics which worker answered, and where the
-// time went. It returns the query's error as package server wants it: one of a
-// query that could never be put is a no for the client, and no fault of the
-// script.
+// time went. It returns the query's error as package server wants it.
 func (s script) account(ctx context.Context, host string, info *extauth.Info, err error) error {
+	if err = count(s.metrics, host, info, err); !errors.Is(err, server.ErrRefused) {
+		annotate(ctx, info)
+	}
+	return err
+}
+
+// count counts a query. An error of one that could never be put becomes a no for
+// the client, and no fault of the script.
+func count(metrics *admin.Metrics, host string, info *extauth.Info, err error) error {
 	if errors.Is(err, extauth.ErrQuery) {
 		return fmt.Errorf("%w: %w", server.ErrRefused, err)
 	}
+	metrics.Query(host, info.Queue, info.Script, err)
+	return err
+}
+
+func annotate(ctx context.Context, info *extauth.Info) {
 	server.Annotate(ctx,
 		slog.Int("worker", info.Worker),
 		slog.Duration("queue", info.Queue.Round(10*time.Microsecond)),
 		slog.Duration("script", info.Script.Round(10*time.Microsecond)))
-	s.metrics.Query(host, info.Queue, info.Script, err)
-	return err
 }
 
 // tokens lets the verifier judge tokens, and the script have a say in who

@@ -19,6 +19,8 @@ var (
 	descQueue       = describe("pool_queue", "Questions that wait for a process of the host's script.", "host")
 	descRestarts    = describe("pool_restarts_total", "Processes of the host's script that ended or had to be killed.", "host")
 	descTimeouts    = describe("pool_timeouts_total", "Questions to the host's script whose deadline passed.", "host")
+	descAnswers     = describe("auth_answers_total", "Passwords judged, by where the verdict came from: script (asked), shared (asked for somebody else with the same password in flight), cache (remembered), outage (an old yes, since the script could not say).", "host", "from")
+	descCached      = describe("auth_cache_entries", "Verdicts on passwords that are remembered.", "host", "verdict")
 	descConnections = describe("connections", "Connections of clients, by state: handshake (TLS), login, session, relay (logged in, and with the server behind).", "state")
 	descEntries     = describe("replay_entries", "Used tokens that are remembered until they expire.")
 	descReplayUp    = describe("replay_up", "1 if the memory of used tokens works; 0 if it does not, and no token is accepted.")
@@ -29,8 +31,8 @@ var (
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	describeGuard(ch)
 	for _, d := range []*prometheus.Desc{
-		descProcesses, descSize, descBusy, descQueue, descRestarts, descTimeouts,
-		descConnections, descEntries, descReplayUp, descExpiry,
+		descProcesses, descSize, descBusy, descQueue, descRestarts, descTimeouts, descAnswers, descCached,
+		descConnections, descEntries, descReplayUp, descExpiry, descUnauthed, descAddresses, descMaximum,
 	} {
 		ch <- d
 	}
@@ -45,13 +47,16 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(desc *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, labels...)
 	}
-	count := func(desc *prometheus.Desc, v int, labels ...string) {
+	count := func(desc *prometheus.Desc, v uint64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(v), labels...)
 	}
-	pools := make(map[string]*Pool)
+	pools, caches := make(map[string]*Pool), make(map[string]*Cache)
 	for _, h := range status.Hosts {
 		if h.Pool != nil {
 			pools[clean(h.Name, maxCause)] = h.Pool
+		}
+		if h.Cache != nil {
+			caches[clean(h.Name, maxCause)] = h.Cache
 		}
 	}
 	for host, p := range pools {
@@ -59,12 +64,23 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descSize, float64(p.Size), host)
 		gauge(descBusy, float64(p.Busy), host)
 		gauge(descQueue, float64(p.Queued), host)
-		count(descRestarts, p.Restarts, host)
-		count(descTimeouts, p.Timeouts, host)
+		count(descRestarts, uint64(p.Restarts), host)
+		count(descTimeouts, uint64(p.Timeouts), host)
+	}
+	for host, c := range caches {
+		count(descAnswers, c.Script, host, "script")
+		count(descAnswers, c.Shared, host, "shared")
+		count(descAnswers, c.Cache, host, "cache")
+		count(descAnswers, c.Outage, host, "outage")
+		if c.On {
+			gauge(descCached, float64(c.Yes), host, "yes")
+			gauge(descCached, float64(c.No), host, "no")
+		}
 	}
 	for _, state := range []string{"handshake", "login", "session", "relay"} {
 		gauge(descConnections, float64(status.Connections[state]), state)
 	}
+	collectPlaces(ch, status.Places)
 	if r := status.Replay; r != nil {
 		gauge(descEntries, float64(r.Entries))
 		up := 0.0

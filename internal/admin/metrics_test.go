@@ -91,6 +91,12 @@ func TestMetrics_values(t *testing.T) {
 		`gatehouse_pool_queue{host="example.org"} 3`,
 		`gatehouse_pool_restarts_total{host="example.org"} 5`,
 		`gatehouse_pool_timeouts_total{host="example.org"} 6`,
+		`gatehouse_auth_answers_total{from="script",host="example.org"} 40`,
+		`gatehouse_auth_answers_total{from="shared",host="example.org"} 41`,
+		`gatehouse_auth_answers_total{from="cache",host="example.org"} 42`,
+		`gatehouse_auth_answers_total{from="outage",host="example.org"} 43`,
+		`gatehouse_auth_cache_entries{host="example.org",verdict="yes"} 44`,
+		`gatehouse_auth_cache_entries{host="example.org",verdict="no"} 45`,
 		`gatehouse_connections{state="handshake"} 1`,
 		`gatehouse_connections{state="login"} 2`,
 		`gatehouse_connections{state="session"} 3`,
@@ -126,7 +132,7 @@ func TestMetrics_removedHost(t *testing.T) {
 		f.status.Replay = nil
 	})
 	text := expose(t, m, source)
-	for _, gone := range []string{"pool_", "replay_", `certificate_expiry_timestamp_seconds{file="/etc/certs/example`} {
+	for _, gone := range []string{"pool_", "auth_", "replay_", `certificate_expiry_timestamp_seconds{file="/etc/certs/example`} {
 		if left := ours(text, gone); left != nil {
 			t.Errorf("still there: %q", left)
 		}

@@ -54,7 +54,7 @@ func shop() *fakeSource {
 			{Name: "example.org", Mechanisms: []string{"PLAIN", "X-TOKEN"}, Pool: &Pool{
 				Script: "/usr/local/bin/auth", Processes: 4, Size: 2, Busy: 1, Queued: 3, Restarts: 5, Timeouts: 6,
 				Workers: []Worker{{ID: 1, PID: 100, Busy: true, Since: epoch, Answers: 7}, {ID: 2, PID: 101, Since: epoch, Old: true}},
-			}},
+			}, Cache: &Cache{On: true, Script: 40, Shared: 41, Cache: 42, Outage: 43, Yes: 44, No: 45}},
 			{Name: "token.example", Mechanisms: []string{"X-TOKEN"}},
 		},
 		Certificates: []Certificate{

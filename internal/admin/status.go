@@ -37,7 +37,8 @@ type Status struct {
 type Host struct {
 	Name       string   `json:"name"`
 	Mechanisms []string `json:"mechanisms"`
-	Pool       *Pool    `json:"pool"` // nil if no script is asked
+	Pool       *Pool    `json:"pool"`  // nil if no script is asked
+	Cache      *Cache   `json:"cache"` // nil if no script is asked
 }
 
 // Pool is the processes of a host's script.
@@ -53,6 +54,18 @@ type Pool struct {
 }
 
 // Worker is one process of a pool.
+// Cache is what stands before a host's script. The first numbers count passwords that were judged, by where the verdict came
+// from, since the pool's start.
+type Cache struct {
+	On     bool   `json:"on"`     // verdicts are remembered
+	Script uint64 `json:"script"` // asked
+	Shared uint64 `json:"shared"` // asked for somebody else who came with the same password
+	Cache  uint64 `json:"cache"`  // remembered
+	Outage uint64 `json:"outage"` // remembered from before its life was over, since nobody could say
+	Yes    int    `json:"yes"`    // verdicts that are remembered
+	No     int    `json:"no"`
+}
+
 type Worker struct {
 	ID      int       `json:"id"`
 	PID     int       `json:"pid"`
