@@ -14,6 +14,7 @@ python3-slixmpp    an XMPP client that we did not write
 python3-nbxmpp     another one, the library of Gajim
 go-sendxmpp        another one, on mellium
 openssl            certificates and TLS as others do them
+sslscan            what can be had at the ports with TLS
 lua5.4             the reference for config files
 lua-check          luacheck, for the Prosody module
 fail2ban           the filter of contrib/fail2ban

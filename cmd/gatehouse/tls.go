@@ -22,6 +22,10 @@ var cipherSuites = []uint16{
 	tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 }
 
+// curves are those of the same profile. Go would take P-521 too, with which a
+// stranger makes a handshake cost many times as much.
+var curves = []tls.CurveID{tls.X25519MLKEM768, tls.X25519, tls.CurveP256, tls.CurveP384}
+
 // hostTLS is the TLS of one host: crypto/tls takes the first certificate that
 // the client can use, so ECDSA comes before RSA, whose signatures cost more. It
 // is old, which may be nil, if that says the same: clients can then go on with
@@ -30,11 +34,17 @@ func hostTLS(certs []tls.Certificate, minVersion uint16, old *tls.Config) *tls.C
 	if old != nil && old.MinVersion == minVersion && sameCertificates(old.Certificates, certs) {
 		return old
 	}
-	return &tls.Config{
-		Certificates: certs,
-		MinVersion:   minVersion,
-		CipherSuites: cipherSuites,
+	c := &tls.Config{
+		Certificates:     certs,
+		MinVersion:       minVersion, // 1.2 or 1.3
+		CipherSuites:     cipherSuites,
+		CurvePreferences: curves,
 	}
+	// Where SNI picks the host, crypto/tls would lock the tickets of all hosts with
+	// one key, for as long as the port is open: a session could be resumed at
+	// another host (RFC 6066 §3 forbids it), or after the certificate was replaced.
+	c.WrapSession, c.UnwrapSession = c.EncryptTicket, c.DecryptTicket
+	return c
 }
 
 // sameCertificates says whether two lists hold the same chains in the same order.
