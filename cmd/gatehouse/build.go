@@ -69,9 +69,9 @@ func (b *builder) build(ctx context.Context, cfg *config.Config, old *parts) (_ 
 		certificates: make(map[string][]tls.Certificate),
 		tls:          make(map[string]*tls.Config),
 		pools:        make(map[string]*extauth.Pool),
+		caches:       make(map[string]*passwordCache),
 		memory:       b.memory,
 		server: &server.Config{
-		caches:       make(map[string]*passwordCache),
 			Hosts:               make(map[string]*server.Host),
 			LoginTimeout:        cfg.LoginTimeout,
 			StanzaLimit:         cfg.StanzaLimit,
@@ -220,15 +220,15 @@ func (p *parts) restarted() []string {
 func (p *parts) apply() {
 	for _, u := range p.updates {
 		u.Apply()
-	}
-	p.started, p.updates = nil, nil
-}
 		if u.Restarts() {
 			p.caches[u.host].Clear() // another script may have other verdicts
 		}
 	}
 	for host, cache := range p.caches {
 		cache.Set(cacheSettings(p.config.Host(host).External))
+	}
+	p.started, p.updates = nil, nil
+}
 
 // discard undoes a build that is not wanted: pools that go on are as they were,
 // those that were started are ended.
@@ -261,10 +261,10 @@ func (p *parts) retire(ctx context.Context, next *parts) error {
 		}
 		wg.Go(func() { // a script may take its time to end
 			err := pool.Close(ctx)
+			p.caches[host].Close()
 			mu.Lock()
 			defer mu.Unlock()
 			errs = append(errs, err)
-			p.caches[host].Close()
 		})
 	}
 	wg.Wait()
