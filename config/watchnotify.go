@@ -40,7 +40,7 @@ func newDirWatch(notify *fsnotify.Watcher) *dirWatch {
 
 // close ends the watching, and waits for it.
 func (d *dirWatch) close() {
-	d.notify.Close() // its only error is that of closing a descriptor
+	_ = d.notify.Close() // its only error is that of closing a descriptor
 	<-d.done
 }
 

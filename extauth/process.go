@@ -30,7 +30,7 @@ func startProcess(cfg *settings, child *childEnds) (*process, error) {
 	// Everything that Go opens is closed in the script, but not what the daemon itself was started with. On a kernel
 	// before 5.11 this fails, and such files are inherited as they always were.
 	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
-	pid, err := syscall.ForkExec(cfg.Command[0], cfg.Command, &syscall.ProcAttr{
+	pid, err := syscall.ForkExec(cfg.Command[0], cfg.Command, &syscall.ProcAttr{ // #nosec G204 -- the operator's script
 		Dir:   cfg.Dir,
 		Env:   cfg.Env,
 		Files: []uintptr{uintptr(child.fds[0]), uintptr(child.fds[1]), uintptr(child.fds[2])},

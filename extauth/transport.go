@@ -33,7 +33,7 @@ func (c *childEnds) close() {
 	seen := -1
 	for _, fd := range c.fds {
 		if fd >= 0 && fd != seen {
-			unix.Close(fd)
+			_ = unix.Close(fd)
 		}
 		seen = fd
 	}
@@ -69,7 +69,7 @@ func (t *transport) openPipes(child *childEnds) error {
 	}
 	child.fds[0] = fds[0]
 	if err := unix.SetNonblock(fds[1], true); err != nil {
-		unix.Close(fds[1])
+		_ = unix.Close(fds[1])
 		return err
 	}
 	t.in = os.NewFile(uintptr(fds[1]), "stdin")
@@ -86,8 +86,8 @@ func pipeFromChild(name string) (f *os.File, fd, childFD int, err error) {
 		return nil, -1, -1, fmt.Errorf("pipe: %w", err)
 	}
 	if err := unix.SetNonblock(fds[0], true); err != nil {
-		unix.Close(fds[0])
-		unix.Close(fds[1])
+		_ = unix.Close(fds[0])
+		_ = unix.Close(fds[1])
 		return nil, -1, -1, err
 	}
 	return os.NewFile(uintptr(fds[0]), name), fds[0], fds[1], nil
@@ -155,7 +155,7 @@ func (t *transport) unread() int {
 
 // readable reports whether the script has said something that was not read yet.
 func (t *transport) readable() bool {
-	fds := []unix.PollFd{{Fd: int32(t.outFD), Events: unix.POLLIN}}
+	fds := []unix.PollFd{{Fd: int32(t.outFD), Events: unix.POLLIN}} // #nosec G115 -- a descriptor
 	n, err := ignoringEINTR(func() (int, error) { return unix.Poll(fds, 0) })
 	return n != 0 || err != nil
 }
@@ -200,16 +200,16 @@ func (t *transport) setReadDeadline(at time.Time) {
 
 func (t *transport) close() {
 	if t.in != nil {
-		t.in.Close()
+		_ = t.in.Close()
 	}
 	if t.out != nil && t.out != t.in {
-		t.out.Close()
+		_ = t.out.Close()
 	}
 	if t.stderr != nil {
-		t.stderr.Close()
+		_ = t.stderr.Close()
 	}
 	if t.terminal && t.probe >= 0 {
-		unix.Close(t.probe)
+		_ = unix.Close(t.probe)
 	}
 	t.probe = -1
 }

@@ -150,7 +150,7 @@ func (c *adminChange) listen(ctx context.Context, at config.AdminAddr, kind admi
 // discard closes what prepare opened.
 func (c *adminChange) discard() {
 	for _, opened := range c.opened {
-		opened.Close()
+		_ = opened.Close()
 	}
 }
 
@@ -223,7 +223,7 @@ func listenUnix(ctx context.Context, path string, mode os.FileMode) (net.Listene
 	}
 	dialer := net.Dialer{Timeout: time.Second}
 	if other, err := dialer.DialContext(ctx, "unix", path); err == nil {
-		other.Close()
+		_ = other.Close()
 		return nil, fmt.Errorf("listen unix %s: another daemon serves it", path)
 	} else if !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, syscall.ENOENT) {
 		return nil, fmt.Errorf("listen: %w", err)

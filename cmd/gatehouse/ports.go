@@ -199,7 +199,7 @@ func sharePort(rc syscall.RawConn) (err error) {
 // discard closes what prepare opened.
 func (c *portsChange) discard() {
 	for _, opened := range c.opened {
-		opened.Close()
+		_ = opened.Close()
 	}
 }
 
@@ -229,7 +229,7 @@ func (c *portsChange) apply() {
 
 func (p *ports) close(old *port) {
 	old.removed.Store(true)
-	old.Close()
+	_ = old.Close()
 	p.logger.Info("not listening any more", "address", old.Addr().String())
 }
 

@@ -34,9 +34,9 @@ func hostTLS(certs []tls.Certificate, minVersion uint16, old *tls.Config) *tls.C
 	if old != nil && old.MinVersion == minVersion && sameCertificates(old.Certificates, certs) {
 		return old
 	}
-	c := &tls.Config{
+	c := &tls.Config{ // #nosec G402 -- minVersion is 1.2 or 1.3
 		Certificates:     certs,
-		MinVersion:       minVersion, // 1.2 or 1.3
+		MinVersion:       minVersion,
 		CipherSuites:     cipherSuites,
 		CurvePreferences: curves,
 	}

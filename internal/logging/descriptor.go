@@ -102,7 +102,7 @@ func (d *descriptor) writeAll(b []byte, deadline time.Time) (written int, err er
 
 // wait waits until a write would not block, or until the deadline; it looks once in any case.
 func (d *descriptor) wait(deadline time.Time) error {
-	fds := []unix.PollFd{{Fd: int32(d.fd), Events: unix.POLLOUT}}
+	fds := []unix.PollFd{{Fd: int32(d.fd), Events: unix.POLLOUT}} // #nosec G115 -- a descriptor
 	for {
 		left := max(0, time.Until(deadline))
 		n, err := unix.Poll(fds, int(left.Milliseconds()))

@@ -16,7 +16,7 @@ type handler struct {
 
 // Enabled implements slog.Handler. It costs one atomic read.
 func (h *handler) Enabled(_ context.Context, level slog.Level) bool {
-	return Levels(h.log.enabled.Load()).Has(level)
+	return Levels(h.log.enabled.Load()).Has(level) // #nosec G115 -- stored as Levels
 }
 
 // Handle implements slog.Handler. It never fails: who logs has nothing better to do about it than we have.

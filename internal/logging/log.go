@@ -80,7 +80,7 @@ func (l *Log) Reopen() (warnings []error) {
 func (l *Log) Close() error {
 	l.changing.Lock()
 	defer l.changing.Unlock()
-	l.config.Sinks = []Sink{{To: Console, Levels: Levels(l.enabled.Load())}}
+	l.config.Sinks = []Sink{{To: Console, Levels: Levels(l.enabled.Load())}} // #nosec G115 -- stored as Levels
 	return errors.Join(l.apply(false)...)
 }
 

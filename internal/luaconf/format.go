@@ -59,7 +59,7 @@ func (e *evaluator) formatOne(L *lua.LState, spec string, verb byte, arg int) st
 	case 'c':
 		return fmt.Sprintf("%"+spec+"s", string([]byte{byte(wholeNumber(L, arg))}))
 	case 'x', 'X', 'o':
-		return fmt.Sprintf("%"+spec+string(verb), uint64(wholeNumber(L, arg)))
+		return fmt.Sprintf("%"+spec+string(verb), uint64(wholeNumber(L, arg))) // #nosec G115 -- as C prints it
 	case 'e', 'E', 'f', 'F', 'g', 'G':
 		n := float64(L.CheckNumber(arg))
 		if verb == 'g' || verb == 'G' {

@@ -136,7 +136,7 @@ func load(tx *bbolt.Tx, u *used) error {
 			return damaged("bad record")
 		}
 		for ; len(ids) > 0; ids = ids[len(ID{}):] {
-			u.add(ID(ids[:len(ID{})]), int64(binary.BigEndian.Uint64(key)), nil)
+			u.add(ID(ids[:len(ID{})]), int64(binary.BigEndian.Uint64(key)), nil) // #nosec G115 -- as write made it
 		}
 		missing--
 		return nil
@@ -150,11 +150,11 @@ func load(tx *bbolt.Tx, u *used) error {
 // number reads a number of bucketState. One that is not there panics, which
 // guard takes for damage as it does bbolt's own panics.
 func number(state *bbolt.Bucket, key []byte) int64 {
-	return int64(binary.BigEndian.Uint64(state.Get(key)))
+	return int64(binary.BigEndian.Uint64(state.Get(key))) // #nosec G115 -- as putNumber made it
 }
 
 func putNumber(state *bbolt.Bucket, key []byte, n int64) error {
-	return state.Put(key, binary.BigEndian.AppendUint64(nil, uint64(n)))
+	return state.Put(key, binary.BigEndian.AppendUint64(nil, uint64(n))) // #nosec G115 -- number turns it back
 }
 
 func checksum(key, ids []byte) uint32 {
@@ -179,7 +179,7 @@ func (j *journal) write(ids map[int64][]ID, forgotten int64) error {
 				if err != nil {
 					return err
 				}
-				key := binary.BigEndian.AppendUint64(nil, uint64(expiry))
+				key := binary.BigEndian.AppendUint64(nil, uint64(expiry)) // #nosec G115 -- after 1970
 				key = binary.BigEndian.AppendUint64(key, n)
 				value := make([]byte, 0, len(group)*len(ID{})+4)
 				for _, id := range group {
@@ -202,7 +202,7 @@ func expire(state, records *bbolt.Bucket, forgotten int64) error {
 	}
 	var expired [][]byte
 	c := records.Cursor()
-	for key, _ := c.First(); key != nil && int64(binary.BigEndian.Uint64(key)) <= forgotten; key, _ = c.Next() {
+	for key, _ := c.First(); key != nil && int64(binary.BigEndian.Uint64(key)) <= forgotten; key, _ = c.Next() { // #nosec G115 -- as write made it
 		expired = append(expired, key)
 	}
 	for _, key := range expired {

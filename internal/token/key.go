@@ -80,7 +80,7 @@ func decodeSeed(s string) ([]byte, error) {
 		if v < 0 {
 			return nil, ErrSeed
 		}
-		bits = bits<<5 | uint32(v)
+		bits = bits<<5 | uint32(v) // #nosec G115 -- five bits
 		if n += 5; n >= 8 {
 			n -= 8
 			seed = append(seed, byte(bits>>n))

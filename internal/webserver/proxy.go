@@ -120,5 +120,5 @@ func parseNode(node string) (netip.AddrPort, bool) {
 			return netip.AddrPort{}, false
 		}
 	}
-	return netip.AddrPortFrom(addr.Unmap(), uint16(number)), true
+	return netip.AddrPortFrom(addr.Unmap(), uint16(number)), true // #nosec G115 -- parsed as 16 bits
 }
