@@ -186,10 +186,10 @@ type ExternalAuth struct {
 	PTY bool
 	// Queue is how many queries may wait for a worker (gatehouse_external_auth_queue, 1000).
 	Queue int
-	// Pos is where external_auth_command was set.
-	Pos Pos
 	// Cache is nil unless verdicts are remembered (gatehouse_auth_cache, false).
 	Cache *AuthCache
+	// Pos is where external_auth_command was set.
+	Pos Pos
 }
 
 // Token says how a host judges tokens.

@@ -60,8 +60,8 @@ func (d status) Status() admin.Status {
 		host := admin.Host{Name: h.Name, Mechanisms: saslmech.Offered(h.OfferPlain, h.OfferToken)}
 		if pool := p.pools[h.Name]; pool != nil {
 			host.Pool = poolStatus(h, pool.Stats())
-		}
 			host.Cache = cacheStatus(h, p.caches[h.Name].Stats())
+		}
 		s.Hosts = append(s.Hosts, host)
 		s.Certificates = append(s.Certificates, certificateStatus(p, h)...)
 	}

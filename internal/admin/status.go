@@ -53,7 +53,6 @@ type Pool struct {
 	Workers   []Worker `json:"workers"`
 }
 
-// Worker is one process of a pool.
 // Cache is what stands before a host's script. The first numbers count passwords that were judged, by where the verdict came
 // from, since the pool's start.
 type Cache struct {
@@ -66,6 +65,7 @@ type Cache struct {
 	No     int    `json:"no"`
 }
 
+// Worker is one process of a pool.
 type Worker struct {
 	ID      int       `json:"id"`
 	PID     int       `json:"pid"`
