@@ -90,5 +90,5 @@ func closeNow(nc net.Conn) {
 		f.CloseNow()
 		return
 	}
-	nc.Close()
+	_ = nc.Close()
 }

@@ -67,14 +67,14 @@ func (s *Server) Serve(ln net.Listener, direct func() bool) error {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		ln.Close()
+		_ = ln.Close()
 		return ErrClosed
 	}
 	s.listeners[ln] = struct{}{}
 	s.wg.Add(1)
 	s.mu.Unlock()
 	defer func() {
-		ln.Close()
+		_ = ln.Close()
 		s.mu.Lock()
 		delete(s.listeners, ln)
 		s.mu.Unlock()
@@ -165,7 +165,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
 	for ln := range s.listeners {
-		ln.Close()
+		_ = ln.Close()
 	}
 	for c := range s.conns {
 		c.end(systemShutdown)
