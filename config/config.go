@@ -70,6 +70,8 @@ type Config struct {
 	UnauthedStanzaLimit int
 	// StanzaLimit is the same after the login (c2s_stanza_size_limit, 262144).
 	StanzaLimit int
+	// Limits are how many clients there may be, and how fast they may send.
+	Limits Limits
 	// TCPKeepalives says whether the system probes idle connections (c2s_tcp_keepalives, true).
 	TCPKeepalives bool
 

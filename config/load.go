@@ -93,6 +93,7 @@ func (l *loader) global(c *Config) {
 	c.LoginTimeout = s.period("c2s_timeout", 30*time.Second)
 	c.UnauthedStanzaLimit = s.limit("c2s_unauthed_stanza_size_limit", 10000, 1000, 64<<10)
 	c.StanzaLimit = s.limit("c2s_stanza_size_limit", 256<<10, 10000, 64<<20)
+	c.Limits = s.limits()
 	c.TCPKeepalives = s.bool("c2s_tcp_keepalives", s.bool("tcp_keepalives", true))
 	c.Guard = s.guard()
 	c.Certificates = l.portCertificates(s)

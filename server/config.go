@@ -6,6 +6,8 @@ import (
 	"errors"
 	"log/slog"
 	"time"
+
+	"gatehouse.im/gatehouse/internal/admission"
 )
 
 // Authenticator says whether secret lets user in at host. Both names are
@@ -87,6 +89,14 @@ type Config struct {
 	// LoginTimeout is how long a client may take from the first byte until
 	// its resource is bound (c2s_timeout).
 	LoginTimeout time.Duration
+	// HandshakeTimeout is how long a TLS handshake may take of that; 0 is all of
+	// it (gatehouse_tls_handshake_timeout).
+	HandshakeTimeout time.Duration
+	// Rate is how fast a client may send, until a server behind has it (limits).
+	Rate Rate
+	// Admission counts the connections of [Server.Serve]. It is the same in all
+	// configs of a server. Nil is a counter without limits.
+	Admission *admission.Counter
 	// StanzaLimit and UnauthedStanzaLimit are in bytes (Prosody's
 	// c2s_stanza_size_limit and its limit before authentication).
 	StanzaLimit         int

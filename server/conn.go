@@ -8,6 +8,9 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
+	"gatehouse.im/gatehouse/internal/admission"
 	"gatehouse.im/gatehouse/internal/xmlstream"
 	"gatehouse.im/gatehouse/saslmech"
 )
@@ -40,6 +43,8 @@ type conn struct {
 	direct bool     // TLS begins with the first byte
 	framed bool     // the stream is in messages
 	in     *xmlstream.Reader
+	place  *admission.Place // nil if somebody else has it
+	bucket *rate.Limiter    // of what it may send; nil without a limit
 
 	encrypted  bool
 	tlsVersion string // for the log
@@ -53,31 +58,34 @@ type conn struct {
 	asked    time.Time // when the judge was asked last
 
 	// mu guards what is below, and the read deadline and those of up.
-	mu     sync.Mutex
-	ending *streamError
-	wake   chan struct{} // closed when ending is set, if the goroutine waits in pause
-	name   string        // of the host, for SetConfig
+	mu      sync.Mutex
+	ending  *streamError
+	wake    chan struct{} // closed when ending is set, if the goroutine waits in pause or sleepUntil
+	name    string        // of the host, for SetConfig
+	limited bool          // limit has set the deadlines
 }
 
 func newConn(s *Server, config *Config, nc net.Conn, direct bool) *conn {
-	return &conn{
+	c := &conn{
 		server:     s,
 		config:     config,
 		raw:        nc,
 		rw:         nc,
 		direct:     direct,
+		bucket:     config.Rate.bucket(),
 		tlsVersion: "none",
-		in: xmlstream.NewReader(nc, xmlstream.Limits{
-			Header:     headerLimit,
-			Stanza:     config.UnauthedStanzaLimit,
-			Total:      preLoginRead,
-			Depth:      32,
-			Elements:   100,
-			Attributes: 32,
-		}),
-		deadline: time.Now().Add(config.LoginTimeout),
-		state:    StateLogin,
+		deadline:   time.Now().Add(config.LoginTimeout),
+		state:      StateLogin,
 	}
+	c.in = xmlstream.NewReader(c.pace(nc), xmlstream.Limits{
+		Header:     headerLimit,
+		Stanza:     config.UnauthedStanzaLimit,
+		Total:      preLoginRead,
+		Depth:      32,
+		Elements:   100,
+		Attributes: 32,
+	})
+	return c
 }
 
 func (c *conn) remote() string { return c.raw.RemoteAddr().String() }
@@ -89,7 +97,13 @@ func (c *conn) run(ctx context.Context) {
 	defer func() { c.server.counts[c.state].Add(-1) }()
 	c.readUntil(c.deadline)
 	_ = c.raw.SetWriteDeadline(c.deadline.Add(lastWords))
+	if !c.place.From(c.raw.RemoteAddr()) {
+		return
+	}
 	user, err := c.login(ctx)
+	if err == nil {
+		c.loggedIn()
+	}
 	if c.up != nil {
 		defer c.up.Close()
 	}
@@ -141,6 +155,14 @@ func (c *conn) login(ctx context.Context) (user string, err error) {
 			}
 		}
 	}
+}
+
+// loggedIn says that the client is no stranger any more.
+func (c *conn) loggedIn() {
+	if f, ok := c.raw.(*framed); ok {
+		f.LoggedIn()
+	}
+	c.place.LoggedIn()
 }
 
 // refresh takes over a configuration that is newer than what the connection
@@ -229,6 +251,7 @@ func (c *conn) close(err error) {
 		err = e
 	}
 	c.logEnd(err)
+	c.hitBy(err)
 	e := asStreamError(err)
 	if e == nil {
 		return

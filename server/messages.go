@@ -23,6 +23,8 @@ type Messages interface {
 	SetWriteDeadline(time.Time) error
 	LocalAddr() net.Addr
 	RemoteAddr() net.Addr // of the client, whoever stands between
+	// LoggedIn is called once the client has.
+	LoggedIn()
 	// Close lets what was written arrive, within seconds. CloseNow does not.
 	Close() error
 	CloseNow()

@@ -9,6 +9,8 @@ type Observer interface {
 	Login(Login)
 	// Handshake tells of a TLS handshake; err is nil if it succeeded.
 	Handshake(took time.Duration, err error)
+	// Limit tells of a connection that was ended since its client went beyond it.
+	Limit(Limit)
 }
 
 // Login is one attempt to log in.

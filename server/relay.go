@@ -88,7 +88,7 @@ func (c *conn) relay() error {
 			return remoteFailed
 		}
 	}
-	back := tail{w: c.rw}
+	back := tail{w: &patient{conn: c}}
 	var lost error // of the server behind
 	ended := make(chan struct{})
 	go func() {
@@ -99,6 +99,9 @@ func (c *conn) relay() error {
 		case lost != nil:
 			c.limit(longAgo) // what the client sends gets nowhere
 		case failed != nil:
+			if errors.Is(failed, os.ErrDeadlineExceeded) && !c.isLimited() {
+				c.hit(LimitUnread)
+			}
 			c.limit(time.Now().Add(lastWords)) // it may have sent something all the same
 		default:
 			if back.between() {
@@ -153,8 +156,16 @@ func (c *conn) limit(t time.Time) {
 		_ = c.raw.SetWriteDeadline(time.Now().Add(lastWords))
 		return
 	}
+	c.limited = true
 	_ = c.raw.SetDeadline(t)
 	_ = c.up.SetDeadline(t)
+}
+
+// isLimited says whether the end of the relay has begun.
+func (c *conn) isLimited() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.limited || c.ending != nil
 }
 
 // A source is read without a buffer being held while there is nothing to read.

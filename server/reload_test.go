@@ -219,6 +219,7 @@ type watcher struct {
 	logins     []server.Login
 	handshakes int
 	failed     int
+	limits     []server.Limit
 }
 
 func (w *watcher) Login(l server.Login) {
@@ -235,6 +236,12 @@ func (w *watcher) Handshake(_ time.Duration, err error) {
 		return
 	}
 	w.handshakes++
+}
+
+func (w *watcher) Limit(l server.Limit) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.limits = append(w.limits, l)
 }
 
 func TestObserver_hearsOfLoginsAndHandshakes(t *testing.T) {

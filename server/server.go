@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"gatehouse.im/gatehouse/internal/admission"
 )
 
 // ErrClosed is returned by [Server.Serve] after [Server.Shutdown] was called.
@@ -19,6 +21,8 @@ type Server struct {
 	config   atomic.Pointer[Config]
 	registry registry
 	counts   [states]atomic.Int64 // connections, by what they are at
+
+	admission *admission.Counter
 
 	// ctx ends when connections must end at once.
 	ctx    context.Context
@@ -35,9 +39,13 @@ type Server struct {
 // New returns a Server with a first configuration.
 func New(config *Config) *Server {
 	s := &Server{
+		admission: config.Admission,
 		registry:  registry{sessions: make(map[string][]*session), changed: make(map[string]time.Time)},
 		listeners: make(map[net.Listener]struct{}),
 		conns:     make(map[*conn]struct{}),
+	}
+	if s.admission == nil {
+		s.admission = admission.New(config.Logger, nil)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.config.Store(config)
@@ -106,18 +114,29 @@ func (s *Server) Serve(ln net.Listener, direct func() bool) error {
 	}
 }
 
-// start runs a connection in a goroutine of its own, unless the server is
-// closed.
+// start runs a connection in a goroutine of its own, unless there are too many
+// or the server is closed.
 func (s *Server) start(nc net.Conn, direct bool) {
+	place := s.admission.Accept(nc)
+	if place == nil {
+		nc.Close()
+		return
+	}
 	c := newConn(s, s.config.Load(), nc, direct)
+	c.place = place
 	if tc, ok := nc.(interface {
 		SetKeepAliveConfig(net.KeepAliveConfig) error
 	}); ok {
 		_ = tc.SetKeepAliveConfig(net.KeepAliveConfig{Enable: c.config.TCPKeepalives})
 	}
-	if s.add(c) {
-		go s.serve(c)
+	if !s.add(c) {
+		place.Leave()
+		return
 	}
+	go func() {
+		defer place.Leave()
+		s.serve(c)
+	}()
 }
 
 // add takes in a connection that [Server.serve] is then called for. If the server

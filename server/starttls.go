@@ -42,14 +42,22 @@ func (c *conn) refuseTLS(why string) error {
 	return errClosed
 }
 
-// handshake puts TLS on the connection, within the login's deadline.
+// handshake puts TLS on the connection, within the login's deadline and one of
+// its own.
 func (c *conn) handshake(config *tls.Config) error {
 	c.wire = newWire(c.raw)
+	c.wire.shake = c.server.admission.Handshake()
+	if own := c.config.HandshakeTimeout; own > 0 && time.Until(c.deadline) > own {
+		c.readUntil(time.Now().Add(own))
+		defer c.readUntil(c.deadline)
+	}
 	tc := tls.Server(c.wire, config)
 	c.opened = false
 	c.enter(StateHandshake)
 	began := time.Now()
 	err := tc.Handshake()
+	c.wire.shake.Done()
+	c.wire.shake = nil
 	if o := c.config.Observer; o != nil {
 		o.Handshake(time.Since(began), err)
 	}
@@ -59,7 +67,7 @@ func (c *conn) handshake(config *tls.Config) error {
 	c.enter(StateLogin)
 	c.rw, c.encrypted = tc, true
 	c.tlsVersion = tls.VersionName(tc.ConnectionState().Version)
-	c.in.Reset(tc)
+	c.in.Reset(c.pace(tc))
 	return nil
 }
 

@@ -4,6 +4,8 @@ import (
 	"io"
 	"net"
 	"syscall"
+
+	"gatehouse.im/gatehouse/internal/admission"
 )
 
 // A wire is a connection of the system's, below TLS or by itself. While a client
@@ -14,6 +16,8 @@ type wire struct {
 	net.Conn
 	raw  syscall.RawConn // nil if the connection is none of the system's
 	lazy *lazyReader     // nil while the client logs in
+
+	shake *admission.Handshake // nil but during the TLS handshake
 }
 
 func newWire(nc net.Conn) *wire {
@@ -39,10 +43,21 @@ func (w *wire) beLazy() bool {
 
 // Read implements net.Conn.
 func (w *wire) Read(p []byte) (int, error) {
-	if w.lazy == nil {
-		return w.Conn.Read(p)
+	switch {
+	case w.lazy != nil:
+		return w.lazy.read(p)
+	case w.shake != nil:
+		return w.shake.Read(w.Conn, p)
 	}
-	return w.lazy.read(p)
+	return w.Conn.Read(p)
+}
+
+// Write implements net.Conn.
+func (w *wire) Write(p []byte) (int, error) {
+	if w.shake != nil {
+		return w.shake.Write(w.Conn, p)
+	}
+	return w.Conn.Write(p)
 }
 
 // lazyReader is what a wire needs to read without blocking. It belongs to the

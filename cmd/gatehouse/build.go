@@ -16,6 +16,7 @@ import (
 	"gatehouse.im/gatehouse/config"
 	"gatehouse.im/gatehouse/extauth"
 	"gatehouse.im/gatehouse/internal/admin"
+	"gatehouse.im/gatehouse/internal/admission"
 	"gatehouse.im/gatehouse/internal/guard"
 	"gatehouse.im/gatehouse/internal/ticket"
 	"gatehouse.im/gatehouse/internal/token"
@@ -52,11 +53,12 @@ type poolUpdate struct {
 
 // A builder makes parts.
 type builder struct {
-	logger  *slog.Logger
-	metrics *admin.Metrics
-	memory  *memory
-	tickets *ticket.Tickets
-	guard   *guard.Guard
+	logger    *slog.Logger
+	metrics   *admin.Metrics
+	memory    *memory
+	tickets   *ticket.Tickets
+	admission *admission.Counter
+	guard     *guard.Guard
 }
 
 // build makes everything that can fail before the first client comes, or before
@@ -82,6 +84,7 @@ func (b *builder) build(ctx context.Context, cfg *config.Config, old *parts) (_ 
 			Observer:            observer{b.metrics},
 		},
 	}
+	b.limit(p.server, cfg)
 	defer func() {
 		if err != nil {
 			p.discard(context.Background())

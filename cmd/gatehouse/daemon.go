@@ -98,11 +98,12 @@ func startDaemon(ctx context.Context, configPath string, opts daemonOptions) (_ 
 		d.logger.Warn("config", "warning", w)
 	}
 	d.builder = &builder{
-		logger:  d.logger,
-		metrics: d.metrics,
-		memory:  &memory{dir: cfg.DataDir, logger: d.logger},
-		tickets: ticket.New(),
-		guard:   guard.New(guardSettings(cfg.Guard)),
+		logger:    d.logger,
+		metrics:   d.metrics,
+		memory:    &memory{dir: cfg.DataDir, logger: d.logger},
+		tickets:   ticket.New(),
+		admission: newAdmission(d.logger, d.metrics),
+		guard:     guard.New(guardSettings(cfg.Guard)),
 	}
 	built, err := d.builder.build(ctx, cfg, nil)
 	if err != nil {
@@ -121,6 +122,7 @@ func startDaemon(ctx context.Context, configPath string, opts daemonOptions) (_ 
 			d.parts.Store(built)
 			d.reloaded.Store(&configState{loadedAt: d.started, changed: "start"})
 			d.ports.proxies.Store(&cfg.ProxyProtocolFrom)
+			d.builder.admission.SetLimits(admissionLimits(cfg))
 			d.web.configure(cfg)
 			d.minting.configure(cfg)
 			opened.apply()

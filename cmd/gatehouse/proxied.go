@@ -35,6 +35,9 @@ func (p *ports) believes(remote net.Addr) bool {
 // the first read, or when somebody asks for the address, within its deadlines.
 type proxied struct{ *proxyproto.Conn }
 
+// AddrLater implements admission.Later.
+func (p proxied) AddrLater() {}
+
 // CloseWrite ends our half of the connection.
 func (p proxied) CloseWrite() error {
 	if tcp, ok := p.TCPConn(); ok {

@@ -198,6 +198,7 @@ func (d *daemon) replace(ctx context.Context) (o outcome, err error) {
 	d.parts.Store(next)
 	d.server.SetConfig(next.server)
 	d.ports.proxies.Store(&cfg.ProxyProtocolFrom)
+	d.builder.admission.SetLimits(admissionLimits(cfg))
 	d.web.configure(cfg)
 	d.minting.configure(cfg)
 	d.builder.guard.Set(guardSettings(cfg.Guard))

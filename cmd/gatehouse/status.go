@@ -50,6 +50,7 @@ func (d status) Status() admin.Status {
 		Version:     version(),
 		Started:     d.started,
 		Connections: make(map[string]int),
+		Places:      placesStatus(d.builder.admission.Counts()),
 		Guard:       guardStatus(d.builder.guard),
 		Config:      d.configStatus(p.config.Path),
 	}

@@ -27,7 +27,7 @@ type web struct {
 }
 
 func newWeb(d *daemon) *web {
-	w := &web{Server: webserver.New(webserver.Config{Logger: d.logger}), daemon: d}
+	w := &web{Server: webserver.New(webserver.Config{Admission: d.builder.admission, Logger: d.logger}), daemon: d}
 	w.minting = newMinting(config.CredentialsWeb, w.Remote, d.logger)
 	return w
 }

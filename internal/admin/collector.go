@@ -32,7 +32,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	describeGuard(ch)
 	for _, d := range []*prometheus.Desc{
 		descProcesses, descSize, descBusy, descQueue, descRestarts, descTimeouts, descAnswers, descCached,
-		descConnections, descEntries, descReplayUp, descExpiry,
+		descConnections, descEntries, descReplayUp, descExpiry, descUnauthed, descAddresses, descMaximum,
 	} {
 		ch <- d
 	}
@@ -80,6 +80,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, state := range []string{"handshake", "login", "session", "relay"} {
 		gauge(descConnections, float64(status.Connections[state]), state)
 	}
+	collectPlaces(ch, status.Places)
 	if r := status.Replay; r != nil {
 		gauge(descEntries, float64(r.Entries))
 		up := 0.0

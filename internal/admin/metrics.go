@@ -66,6 +66,7 @@ type Metrics struct {
 	reloadAt      prometheus.Gauge
 	handshakes    [2]prometheus.Counter // succeeded, failed
 	handshakeTime prometheus.Histogram
+	limits        *prometheus.CounterVec
 
 	// What the methods of the hot path need, found without a lock and without building a key of label values.
 	loginSeries atomic.Pointer[map[loginKey]*loginSeries]
@@ -138,6 +139,7 @@ func NewMetrics(version string) *Metrics {
 			Help:    "What a TLS handshake took, the client's part included.",
 			Buckets: buckets,
 		}),
+		limits: newLimits(),
 	}
 	handshakes := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gatehouse_tls_handshakes_total",
@@ -151,7 +153,7 @@ func NewMetrics(version string) *Metrics {
 	})
 	info.Set(1)
 	m.registry.MustRegister(info, m.logins, m.loginDuration, m.queries, m.queueDuration, m.scriptTime,
-		m.reloads, m.reloadTime, m.reloadOK, m.reloadAt, handshakes, m.handshakeTime,
+		m.reloads, m.reloadTime, m.reloadOK, m.reloadAt, handshakes, m.handshakeTime, m.limits,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, result := range []string{reloadChanged, reloadUnchanged, reloadRefused} {
 		m.reloads.WithLabelValues(result)

@@ -63,6 +63,7 @@ func shop() *fakeSource {
 			{Host: "token.example", Names: []string{"token.example"}, NotAfter: epoch.AddDate(1, 0, 0), SelfSigned: true, File: "/etc/certs/\xfftoken.crt"},
 		},
 		Connections: map[string]int{"handshake": 1, "login": 2, "session": 3},
+		Places:      &Places{Connections: 50, Unauthed: 51, Addresses: 52, MaxConnections: 53, MaxUnauthed: 54, MaxPerAddress: 55},
 		Replay:      &Replay{Entries: 12, OK: true},
 		Guard:       &Guard{Delayed: map[string]uint64{"pair": 5}, Refused: map[string]uint64{"address": 6}, Counters: 7, Known: 8},
 		Config:      Config{Path: "/etc/prosody/prosody.cfg.lua", LoadedAt: epoch, OK: true},

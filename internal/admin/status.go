@@ -27,8 +27,9 @@ type Status struct {
 	Hosts        []Host         `json:"hosts"`
 	Certificates []Certificate  `json:"certificates"`
 	Connections  map[string]int `json:"connections"` // by state: "handshake", "login", "session", "relay"
-	Replay       *Replay        `json:"replay"`      // nil if no host takes tokens
-	Guard        *Guard         `json:"guard"`       // nil if there is none
+	Places       *Places        `json:"places"`
+	Replay       *Replay        `json:"replay"` // nil if no host takes tokens
+	Guard        *Guard         `json:"guard"`  // nil if there is none
 	Config       Config         `json:"config"`
 	Listeners    []Listener     `json:"listeners"`
 }

@@ -10,7 +10,7 @@ import (
 
 // Limits are those in which servers differ.
 type Limits struct {
-	Conns int           // open connections; further ones are closed at once
+	Conns int           // open connections; further ones are closed at once; 0 for any number
 	Write time.Duration // for an answer, from the end of the request's header
 	Idle  time.Duration // between two requests of a connection
 }
@@ -18,8 +18,7 @@ type Limits struct {
 // New returns a server for handler. What goes wrong with a connection is logged as a warning. The caller serves and shuts
 // it down.
 func New(handler http.Handler, limits Limits, logger *slog.Logger) *http.Server {
-	var open atomic.Int32
-	return &http.Server{
+	server := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
@@ -27,15 +26,24 @@ func New(handler http.Handler, limits Limits, logger *slog.Logger) *http.Server 
 		IdleTimeout:       limits.Idle,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
-		ConnState: func(c net.Conn, state http.ConnState) {
-			switch state {
-			case http.StateNew:
-				if open.Add(1) > int32(limits.Conns) {
-					_ = c.Close() // and the server comes to StateClosed
-				}
-			case http.StateClosed, http.StateHijacked:
-				open.Add(-1)
+	}
+	if limits.Conns > 0 {
+		server.ConnState = atMost(int32(limits.Conns))
+	}
+	return server
+}
+
+// atMost closes the connections that are too many.
+func atMost(limit int32) func(net.Conn, http.ConnState) {
+	var open atomic.Int32
+	return func(c net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			if open.Add(1) > limit {
+				_ = c.Close() // and the server comes to StateClosed
 			}
-		},
+		case http.StateClosed, http.StateHijacked:
+			open.Add(-1)
+		}
 	}
 }

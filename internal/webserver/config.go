@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"gatehouse.im/gatehouse/internal/admission"
 )
 
 // DefaultPaths are where clients look for a WebSocket: Prosody's path, which is also the one that is announced, and ejabberd's.
@@ -46,6 +48,10 @@ type Config struct {
 
 	// Next answers requests for other paths. Nil answers 404.
 	Next http.Handler
+
+	// Admission counts connections, and says whether there may be another one. Only what [New] is given counts. Nil is a
+	// counter without limits.
+	Admission *admission.Counter
 
 	// Logger is told who was refused (info), and what goes wrong with connections (debug).
 	Logger *slog.Logger

@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/coder/websocket"
+
+	"gatehouse.im/gatehouse/internal/admission"
 )
 
 // A Code says in a closing frame why a WebSocket ends (RFC 6455 §7.4).
@@ -49,6 +51,7 @@ type Conn struct {
 
 	ws     *websocket.Conn
 	sock   *socket
+	place  *admission.Place
 	reader messageReader
 	writer messageWriter
 	pings  *time.Timer
@@ -60,6 +63,9 @@ type Conn struct {
 	reason  string
 	silent  bool // given up for that
 }
+
+// LoggedIn says that the client is no stranger any more (package admission).
+func (c *Conn) LoggedIn() { c.place.LoggedIn() }
 
 // SetReadDeadline sets the deadline for reads, under way or to come, as net.Conn does; zero is none. A deadline that has
 // passed makes reads fail with os.ErrDeadlineExceeded. Between two frames they can be tried again after the next call; a

@@ -10,20 +10,21 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gatehouse.im/gatehouse/internal/admission"
 	"gatehouse.im/gatehouse/internal/httpserver"
 )
 
-// What holds before the upgrade. Clients come back all at once when the daemon was restarted, so the first is generous.
+// What holds before the upgrade.
 const (
-	maxRequests = 8192 // connections
-	writeLimit  = 30 * time.Second
-	idleLimit   = 15 * time.Second
+	writeLimit = 30 * time.Second
+	idleLimit  = 15 * time.Second
 )
 
 // Server answers HTTP and keeps the WebSockets that come of it. Create it with [New].
 type Server struct {
-	settings atomic.Pointer[settings]
-	http     *http.Server
+	settings  atomic.Pointer[settings]
+	http      *http.Server
+	admission *admission.Counter
 
 	// mu guards what is below.
 	mu     sync.Mutex
@@ -35,9 +36,18 @@ type Server struct {
 // New returns a Server with a first configuration. The logger of later ones counts for sessions; that of the first stays the
 // one for connections before the upgrade.
 func New(config Config) *Server {
-	s := &Server{conns: make(map[*Conn]struct{})}
+	s := &Server{conns: make(map[*Conn]struct{}), admission: config.Admission}
+	if s.admission == nil {
+		s.admission = admission.New(config.Logger, nil)
+	}
 	s.SetConfig(config)
-	s.http = httpserver.New(s, httpserver.Limits{Conns: maxRequests, Write: writeLimit, Idle: idleLimit}, config.Logger)
+	s.http = httpserver.New(s, httpserver.Limits{Write: writeLimit, Idle: idleLimit}, config.Logger)
+	s.http.ConnContext = withPlace
+	s.http.ConnState = func(nc net.Conn, state http.ConnState) {
+		if c := countedOf(nc); c != nil && state == http.StateActive {
+			c.begun()
+		}
+	}
 	// Anybody can make a handshake fail.
 	s.http.ErrorLog = slog.NewLogLogger(config.Logger.Handler(), slog.LevelDebug)
 	s.http.Protocols = new(http.Protocols)
@@ -52,6 +62,7 @@ func (s *Server) SetConfig(config Config) { s.settings.Store(newSettings(config)
 // http.ErrServerClosed. With a config, TLS begins with the first byte; a config that its GetConfigForClient returns must have
 // no NextProtos but "http/1.1". Serve closes ln. It may be called for several listeners.
 func (s *Server) Serve(ln net.Listener, config *tls.Config) error {
+	ln = &listener{Listener: ln, server: s, secure: config != nil}
 	if config != nil {
 		config = config.Clone()
 		config.NextProtos = []string{"http/1.1"}

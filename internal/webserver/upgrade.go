@@ -65,8 +65,13 @@ func (s *Server) upgrade(now *settings, w http.ResponseWriter, r *http.Request) 
 		return
 	}
 
+	place := placeOf(r)
+	if !place.From(net.TCPAddrFromAddrPort(who.addr)) {
+		http.Error(w, "There are too many connections from your address.", http.StatusServiceUnavailable)
+		return
+	}
 	sock := &socket{}
-	c := &Conn{Secure: who.secure, Host: strings.Clone(r.Host), TLS: r.TLS, sock: sock}
+	c := &Conn{Secure: who.secure, Host: strings.Clone(r.Host), TLS: r.TLS, sock: sock, place: place}
 	ws, err := websocket.Accept(&hijacker{w, sock}, r, &websocket.AcceptOptions{
 		Subprotocols:       []string{subprotocol},
 		InsecureSkipVerify: true, // allowOrigin has looked
