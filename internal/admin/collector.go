@@ -64,8 +64,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descSize, float64(p.Size), host)
 		gauge(descBusy, float64(p.Busy), host)
 		gauge(descQueue, float64(p.Queued), host)
-		count(descRestarts, uint64(p.Restarts), host)
-		count(descTimeouts, uint64(p.Timeouts), host)
+		count(descRestarts, uint64(p.Restarts), host) // #nosec G115 -- a count
+		count(descTimeouts, uint64(p.Timeouts), host) // #nosec G115 -- a count
 	}
 	for host, c := range caches {
 		count(descAnswers, c.Script, host, "script")

@@ -35,9 +35,9 @@ func (k *key) sum(user, host, password string) (s sum, ok bool) {
 	for i := range k {
 		b[i] = k[i] ^ 0x36
 	}
-	b = binary.BigEndian.AppendUint16(b, uint16(len(user)))
+	b = binary.BigEndian.AppendUint16(b, uint16(len(user))) // #nosec G115 -- at most maxFields
 	b = append(b, user...)
-	b = binary.BigEndian.AppendUint16(b, uint16(len(host)))
+	b = binary.BigEndian.AppendUint16(b, uint16(len(host))) // #nosec G115 -- at most maxFields
 	b = append(b, host...)
 	b = append(b, password...)
 	inner := sha256.Sum256(b)

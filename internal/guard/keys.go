@@ -34,12 +34,12 @@ func (h hasher) address(prefix netip.Prefix) uint32 { return tag(h.sum('a', pref
 func (h hasher) user(user, host string) uint32 { return tag(h.sum('u', netip.Prefix{}, user, host)) }
 
 // tag is part of a hash that stands for somebody, and is not 0.
-func tag(sum uint64) uint32 { return max(uint32(sum), 1) }
+func tag(sum uint64) uint32 { return max(uint32(sum), 1) } // #nosec G115 -- part of it
 
 // keys are all that an attempt is counted by.
 func (h hasher) keys(prefix netip.Prefix, user, host, secret string) (keys [reasons]Key) {
 	a, u := h.address(prefix), h.user(user, host)
-	mark := uint16(h.sum('s', prefix, user, host, secret)) // too little to find the secret by
+	mark := uint16(h.sum('s', prefix, user, host, secret)) // too little to find the secret by; #nosec G115
 	keys[Secret] = Key{h.sum('m', prefix, user, host, string([]byte{byte(mark), byte(mark >> 8)})), a, u}
 	keys[Pair] = Key{h.sum('p', prefix, user, host), a, u}
 	keys[Address] = Key{h.sum('A', prefix), a, 0}

@@ -36,7 +36,7 @@ func newKnown() *known {
 	return k
 }
 
-func (k *known) now() uint32 { return uint32(time.Since(k.began) / time.Second) }
+func (k *known) now() uint32 { return uint32(time.Since(k.began) / time.Second) } // #nosec G115 -- for 136 years
 
 func fresh(seen, now uint32) bool { return now-seen <= uint32(knownFor/time.Second) }
 

@@ -28,7 +28,7 @@ func New(handler http.Handler, limits Limits, logger *slog.Logger) *http.Server 
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 	if limits.Conns > 0 {
-		server.ConnState = atMost(int32(limits.Conns))
+		server.ConnState = atMost(int32(limits.Conns)) // #nosec G115 -- our own number
 	}
 	return server
 }

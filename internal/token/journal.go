@@ -202,7 +202,8 @@ func expire(state, records *bbolt.Bucket, forgotten int64) error {
 	}
 	var expired [][]byte
 	c := records.Cursor()
-	for key, _ := c.First(); key != nil && int64(binary.BigEndian.Uint64(key)) <= forgotten; key, _ = c.Next() { // #nosec G115 -- as write made it
+	// #nosec G115 -- as write made it
+	for key, _ := c.First(); key != nil && int64(binary.BigEndian.Uint64(key)) <= forgotten; key, _ = c.Next() {
 		expired = append(expired, key)
 	}
 	for _, key := range expired {
