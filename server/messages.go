@@ -17,6 +17,9 @@ type Messages interface {
 	// NextReader waits for a message, and returns io.EOF when no more come.
 	NextReader() (io.Reader, error)
 	NextWriter() (io.WriteCloser, error)
+	// Hold begins to gather messages, which Release sends.
+	Hold()
+	Release() error
 	// Deadlines are as in net.Conn. Those that have passed can be set anew, and
 	// one for reading has no effect on what is written.
 	SetReadDeadline(time.Time) error
@@ -79,8 +82,14 @@ func (f *framed) next() (io.Reader, error) {
 	return f.NextReader()
 }
 
-func (f *framed) Read(p []byte) (int, error)  { return f.in.Read(p) }
-func (f *framed) Write(p []byte) (int, error) { return f.out.Write(p) }
+func (f *framed) Read(p []byte) (int, error) { return f.in.Read(p) }
+
+// Write sends all messages that are complete with p at once.
+func (f *framed) Write(p []byte) (int, error) {
+	f.Hold()
+	n, err := f.out.Write(p)
+	return n, errors.Join(err, f.Release())
+}
 
 func (f *framed) SetDeadline(t time.Time) error {
 	return errors.Join(f.SetReadDeadline(t), f.SetWriteDeadline(t))

@@ -19,6 +19,11 @@ type socket struct {
 	waiting atomic.Int64 // since when a read waits for the client, as of clock; 0 if none does
 	writing atomic.Int32 // writes under way
 
+	// out guards the next two, and is held while writing.
+	out  sync.Mutex
+	held *[pieceSize]byte // what was written and waits for release; nil if nothing has to
+	n    int              // bytes in it
+
 	// mu guards what is below; it is not held while reading.
 	mu      sync.Mutex
 	early   []byte // what the client sent before it was upgraded
@@ -74,7 +79,55 @@ func (s *socket) Read(p []byte) (int, error) {
 func (s *socket) Write(p []byte) (int, error) {
 	s.writing.Add(1)
 	defer s.writing.Add(-1)
-	return s.Conn.Write(p)
+	s.out.Lock()
+	defer s.out.Unlock()
+	if s.held == nil {
+		return s.Conn.Write(p)
+	}
+	if s.n+len(p) > len(s.held) {
+		if err := s.writeHeld(); err != nil {
+			return 0, err
+		}
+		if len(p) > len(s.held) {
+			return s.Conn.Write(p)
+		}
+	}
+	s.n += copy(s.held[s.n:], p)
+	return len(p), nil
+}
+
+// hold keeps back what is written, as much as fits in a piece, until release.
+func (s *socket) hold() {
+	s.out.Lock()
+	defer s.out.Unlock()
+	if s.held == nil {
+		s.held, s.n = pieces.Get().(*[pieceSize]byte), 0
+	}
+}
+
+// release writes it.
+func (s *socket) release() error {
+	s.writing.Add(1)
+	defer s.writing.Add(-1)
+	s.out.Lock()
+	defer s.out.Unlock()
+	if s.held == nil {
+		return nil
+	}
+	err := s.writeHeld()
+	pieces.Put(s.held)
+	s.held = nil
+	return err
+}
+
+// writeHeld is for who holds s.out.
+func (s *socket) writeHeld() error {
+	if s.n == 0 {
+		return nil
+	}
+	_, err := s.Conn.Write(s.held[:s.n])
+	s.n = 0
+	return err
 }
 
 // boundary notes that the library is between frames. Only the goroutine that reads may call it.

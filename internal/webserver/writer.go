@@ -30,6 +30,14 @@ func (c *Conn) NextWriter() (io.WriteCloser, error) {
 	return m, nil
 }
 
+// Hold begins to gather what is written. [Conn.Release] sends it, or the next write once there are 16 KiB. It is for whoever
+// writes several messages in a row: each is else a TLS record and a packet of its own. The one who writes calls it, and
+// Release right after the last message, whatever came of them: control frames wait as well.
+func (c *Conn) Hold() { c.sock.hold() }
+
+// Release sends what was gathered. An error is that of a write; nothing can be written after it.
+func (c *Conn) Release() error { return c.sock.release() }
+
 // A messageWriter writes one message after the other.
 type messageWriter struct {
 	conn   *Conn
