@@ -52,6 +52,7 @@ lint:
 	@test -z "$$(gofmt -s -l .)" || { gofmt -s -l .; echo 'gofmt -s -w these files'; exit 1; }
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+	@scripts/gosec.sh
 	$(GO) mod tidy -diff
 
 cover: test-deps

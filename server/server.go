@@ -119,7 +119,7 @@ func (s *Server) Serve(ln net.Listener, direct func() bool) error {
 func (s *Server) start(nc net.Conn, direct bool) {
 	place := s.admission.Accept(nc)
 	if place == nil {
-		nc.Close()
+		_ = nc.Close()
 		return
 	}
 	c := newConn(s, s.config.Load(), nc, direct)

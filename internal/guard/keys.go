@@ -39,7 +39,7 @@ func tag(sum uint64) uint32 { return max(uint32(sum), 1) } // #nosec G115 -- par
 // keys are all that an attempt is counted by.
 func (h hasher) keys(prefix netip.Prefix, user, host, secret string) (keys [reasons]Key) {
 	a, u := h.address(prefix), h.user(user, host)
-	mark := uint16(h.sum('s', prefix, user, host, secret)) // too little to find the secret by; #nosec G115
+	mark := uint16(h.sum('s', prefix, user, host, secret)) // #nosec G115 -- too little to find the secret by
 	keys[Secret] = Key{h.sum('m', prefix, user, host, string([]byte{byte(mark), byte(mark >> 8)})), a, u}
 	keys[Pair] = Key{h.sum('p', prefix, user, host), a, u}
 	keys[Address] = Key{h.sum('A', prefix), a, 0}
