@@ -7,6 +7,7 @@
 //   - scenario_*_test.go breaks scripts, disks, connections and the program itself.
 //   - reload_*_test.go changes the config of a busy daemon, and has the tools for it; scenario_reload*_test.go does so by hand.
 //   - relay_*_test.go puts a real Prosody behind the daemon, and breaks what is between them.
+//   - websocket_*_test.go speaks RFC 7395, by a client of its own that can break its rules, and by libraries from npm.
 //   - command_test.go runs the other commands.
 //   - docs_*_test.go does what README.md and docs/ tell a reader to do.
 //
