@@ -64,6 +64,8 @@ type Cache struct {
 	Outage uint64 `json:"outage"` // remembered from before its life was over, since nobody could say
 	Yes    int    `json:"yes"`    // verdicts that are remembered
 	No     int    `json:"no"`
+	// Waiting is how many logins wait for an answer of the script, equal ones included.
+	Waiting int `json:"waiting"`
 }
 
 // Worker is one process of a pool.
