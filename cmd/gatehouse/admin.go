@@ -56,7 +56,7 @@ func newAdminPorts(d *daemon, dataDir string) *adminPorts {
 		logger:  d.logger,
 		control: config.AdminAddr{Network: "unix", Addr: filepath.Join(dataDir, controlSocket)},
 		handlers: map[adminKind]http.Handler{
-			forControl: withGuard(d.builder.guard, d.logger, withTries(d, admin.Handler(d.metrics, status{d}, admin.Control))),
+			forControl: withGuard(d.builder.guard, d.logger, withCacheClear(d, withTries(d, admin.Handler(d.metrics, status{d}, admin.Control)))),
 			forPeople:  d.minting.before(withAuthAPI(d, admin.Handler(d.metrics, status{d}, admin.ReadOnly))),
 			forExtauth: authapi.Handler(asked{d}, authapi.Trusted(), d.logger),
 		},

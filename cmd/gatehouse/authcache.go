@@ -61,6 +61,6 @@ func cacheStatus(h *config.Host, stats authcache.Stats) *admin.Cache {
 		On:     h.External.Cache != nil,
 		Script: stats.Answers[authcache.FromScript], Shared: stats.Answers[authcache.FromShared],
 		Cache: stats.Answers[authcache.FromCache], Outage: stats.Answers[authcache.FromOutage],
-		Yes: stats.Yes, No: stats.No,
+		Yes: stats.Yes, No: stats.No, Waiting: stats.Waiting,
 	}
 }

@@ -53,6 +53,9 @@ func (r *report) script(cfg *config.Config, h *config.Host, s settings) {
 	}
 	r.row("", "%s protocol over %s; %s", e.Protocol, transport, processes)
 	r.row("", "%s a query, %s for the first answer after a start", e.Timeout, e.StartTimeout)
+	if c := e.Cache; c != nil {
+		r.row("", "a yes is remembered for %s, a no for %s; if it cannot say, a yes of the last %s counts", c.Yes, c.No, max(c.Yes, c.Outage))
+	}
 }
 
 // explained is a script that the report has told all about.

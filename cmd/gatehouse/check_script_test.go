@@ -51,6 +51,8 @@ func TestCheckCmd_scripts(t *testing.T) {
 		}, want: []string{`everybody who gets there may run it`}, not: []string{"DANGER"}},
 		{name: "pipes and blocking", command: `"bin/auth.sh" external_auth_blocking = true external_auth_protocol = "ejabberd"`,
 			want: []string{`ejabberd protocol over pipes; one query at a time \(external_auth_blocking\), 1000 may wait`}},
+		{name: "cache", command: `"bin/auth.sh" gatehouse_auth_cache = true gatehouse_auth_cache_outage = 3600`,
+			want: []string{`a yes is remembered for 5m0s, a no for 0s; if it cannot say, a yes of the last 1h0m0s counts`}},
 		{name: "many", command: `"bin/auth.sh" external_auth_processes = 4`, want: []string{`over a terminal; 4 processes, 1000 queries may wait`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

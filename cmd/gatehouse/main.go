@@ -47,6 +47,7 @@ type globals struct {
 type commands struct {
 	Serve      ServeCmd         `cmd:"" help:"Run the daemon."`
 	Reload     ReloadCmd        `cmd:"" help:"Have the running daemon read its config anew, and show what came of it."`
+	Cache      CacheCmd         `cmd:"" help:"Empty what the running daemon remembers of the script's verdicts."`
 	Check      CheckCmd         `cmd:"" help:"Explain a config file; try a query against a host's script."`
 	Config     ConfigCmd        `cmd:"" help:"Show what a config file says."`
 	Token      TokenCmd         `cmd:"" help:"Make keys, mint and verify X-TOKEN tokens."`

@@ -221,7 +221,8 @@ func (c *Cache[N]) Close() {
 type Stats struct {
 	Answers  map[Source]uint64
 	Yes, No  int // entries
-	InFlight int // questions
+	InFlight int // questions that can be joined
+	Waiting  int // callers who wait for those
 }
 
 // Stats returns how things are.
@@ -234,5 +235,8 @@ func (c *Cache[N]) Stats() Stats {
 	defer c.mu.Unlock()
 	c.expire(time.Now())
 	s.Yes, s.No, s.InFlight = c.yeses.order.Len(), c.noes.order.Len(), len(c.flights)
+	for _, f := range c.flights {
+		s.Waiting += f.callers
+	}
 	return s
 }

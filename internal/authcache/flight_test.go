@@ -83,6 +83,9 @@ func TestFlight_outlivesWhoStartedIt(t *testing.T) {
 		stays := make(chan string)
 		go func() { stays <- verdict(c.Authenticate(t.Context(), "alice", "example.org", "secret")) }()
 		synctest.Wait()
+		if s := c.Stats(); s.InFlight != 1 || s.Waiting != 2 {
+			t.Errorf("%+v", s)
+		}
 		cancel()
 		if err := <-gone; !errors.Is(err, context.Canceled) {
 			t.Errorf("the first: %v", err)
