@@ -17,13 +17,17 @@ const (
 	minSearched = 8
 )
 
-// checkFiles finds secrets in files that everybody may read, and files
-// that serve may not.
+// checkFiles finds secrets in files that everybody may read, a data directory
+// that everybody may write to, and files that serve may not read.
 func (r *report) checkFiles(cfg *config.Config) {
 	keys := secretsOf(cfg)
 	err := r.who.may(cfg.DataDir, mayRead|mayWrite|mayRun)
 	if err != nil && !r.who.self && !errors.Is(err, fs.ErrNotExist) {
 		r.add(warning, config.Problem{Pos: config.Pos{File: cfg.Path}, Option: "gatehouse_data_dir", Msg: err.Error()})
+	}
+	if info, err := os.Stat(cfg.DataDir); err == nil && nobody.may(cfg.DataDir, mayWrite) == nil {
+		r.add(danger, config.Problem{Pos: config.Pos{File: cfg.Path}, Option: "gatehouse_data_dir",
+			Msg: "everybody on this machine may write to " + cfg.DataDir + " (" + mode(info) + "), and so make gatehouse forget which tokens were used; chmod 700 it"})
 	}
 	for _, path := range cfg.Files {
 		info, err := os.Stat(path)
@@ -63,6 +67,7 @@ type secret struct {
 
 const (
 	makeTokens   = "make tokens with the key"
+	getTokens    = "get tokens for every user with the one"
 	tryPasswords = "try passwords with the one"
 )
 
@@ -71,6 +76,8 @@ var secretOptions = []secret{
 	{option: "otp_seed", use: makeTokens},
 	{option: "gatehouse_upstream_token_secret", use: makeTokens},
 	{option: "gatehouse_upstream_otp_seed", use: makeTokens},
+	{option: "gatehouse_credentials_password", use: getTokens},
+	{option: "gatehouse_credentials_bearer", use: getTokens},
 	{option: "gatehouse_auth_api_password", use: tryPasswords},
 }
 
