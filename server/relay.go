@@ -112,14 +112,6 @@ func (c *conn) relay() error {
 		}
 	}()
 	gone, failed := pump(&forth, newSource(c.rw, c.wire))
-	if failed == nil && !errors.Is(gone, os.ErrDeadlineExceeded) {
-		// ejabberd takes no notice of TLS's close_notify alone.
-		raw := up
-		if t, ok := up.(*tls.Conn); ok {
-			raw = t.NetConn()
-		}
-		closeWrite(up, raw)
-	}
 	if gone == nil && failed == nil {
 		c.limit(time.Now().Add(halfClosed))
 	} else {
@@ -127,7 +119,15 @@ func (c *conn) relay() error {
 	}
 	var violation *xmlstream.Error // of the framing
 	if errors.As(gone, &violation) {
-		_ = up.SetReadDeadline(longAgo) // the stream ends here
+		_ = up.SetReadDeadline(longAgo) // the stream ends here, and not by what the server answers to its end
+	}
+	if failed == nil && !errors.Is(gone, os.ErrDeadlineExceeded) {
+		// ejabberd takes no notice of TLS's close_notify alone.
+		raw := up
+		if t, ok := up.(*tls.Conn); ok {
+			raw = t.NetConn()
+		}
+		closeWrite(up, raw)
 	}
 	<-ended
 	// To close with bytes unread would be a reset, and what the client sent last
