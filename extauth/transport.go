@@ -114,6 +114,9 @@ func (t *transport) openTerminal(child *childEnds) error {
 		return fmt.Errorf("open /dev/pts/%d: %w", n, err)
 	}
 	child.fds[0], child.fds[1] = slave, slave
+	// Most systems let the group tty write to terminals, and that would be an answer. It is ours to change unless
+	// devpts is mounted with another owner.
+	_ = unix.Fchmod(slave, 0o600)
 	if err := makeRaw(slave); err != nil {
 		return err
 	}
