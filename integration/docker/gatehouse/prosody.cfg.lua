@@ -20,6 +20,7 @@ gatehouse_upstream_timeout = 3
 gatehouse_upstream_ca = { certificate = "/srv/certs/users.crt", key = "/srv/keys/users.key" }
 -- The tests, whose connections come out of Docker's networks.
 gatehouse_proxy_protocol_from = { "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16" }
+gatehouse_guard_allow = { "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16" } -- they fail on purpose
 
 -- Users of the script, and those whom a web application logs in by tokens.
 VirtualHost "ticket.prosody.test"
