@@ -80,6 +80,57 @@ func TestConn_violations(t *testing.T) {
 	})
 }
 
+// What does not make a message is not for nothing: a stranger has so many bytes, and somebody who has logged in has more.
+func TestConn_strangerBytes(t *testing.T) {
+	for name, flood := range map[string]string{
+		"empty frames": frame(0x01, "<") + strings.Repeat(frame(0x00, ""), 100_000),
+		"pongs":        strings.Repeat(frame(0x8a, ""), 100_000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			ended := make(chan error, 1)
+			s := serve(t, false, webserver.Config{Accept: func(c *webserver.Conn) {
+				_, err := message(c)
+				ended <- err
+			}})
+			c := s.upgrade(t, "", "")
+			go func() { _, _ = io.WriteString(c, flood) }()
+			if err := <-ended; !errors.Is(err, webserver.ErrProtocol) || !strings.Contains(err.Error(), "before the login") {
+				t.Errorf("got %v", err)
+			}
+			if code := c.closed(); code != webserver.PolicyViolation {
+				t.Errorf("closed with %d", code)
+			}
+		})
+	}
+	t.Run("after the login", func(t *testing.T) {
+		s := serve(t, false, webserver.Config{Accept: echo})
+		c := s.upgrade(t, "", "")
+		go func() { _, _ = io.WriteString(c, strings.Repeat(frame(0x8a, ""), 100_000)+frame(0x81, "hello")) }()
+		if got := c.expect(0x81); got != "hello" {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// Of a frame that is cut off nothing is made a message of: the library gives what it has read without unmasking it.
+func TestConn_cutInAFrame(t *testing.T) {
+	got := make(chan string, 1)
+	s := serve(t, false, webserver.Config{Accept: func(c *webserver.Conn) {
+		m, err := message(c)
+		if !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("got %v", err)
+		}
+		got <- m
+	}})
+	c := s.upgrade(t, "", "")
+	whole := frame(0x81, strings.Repeat("<message/>", 100))
+	c.send(whole[:len(whole)-500])
+	c.Close()
+	if m := <-got; strings.Trim(m, "</messag>") != "" {
+		t.Errorf("got %q", m)
+	}
+}
+
 // A length is believed only as far as bytes come: nothing is made ready for it.
 func TestConn_hugeLength(t *testing.T) {
 	got := make(chan string, 1)

@@ -65,7 +65,10 @@ type Conn struct {
 }
 
 // LoggedIn says that the client is no stranger any more (package admission).
-func (c *Conn) LoggedIn() { c.place.LoggedIn() }
+func (c *Conn) LoggedIn() {
+	c.sock.left.Store(-1)
+	c.place.LoggedIn()
+}
 
 // SetReadDeadline sets the deadline for reads, under way or to come, as net.Conn does; zero is none. A deadline that has
 // passed makes reads fail with os.ErrDeadlineExceeded. Between two frames they can be tried again after the next call; a

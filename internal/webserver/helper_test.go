@@ -244,6 +244,7 @@ func say(c *webserver.Conn, pieces ...string) error {
 
 // echo sends each message back and closes when the client does.
 func echo(c *webserver.Conn) {
+	c.LoggedIn() // and may send what it wants
 	for {
 		m, err := message(c)
 		if err != nil || say(c, m) != nil {

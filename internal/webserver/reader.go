@@ -83,18 +83,16 @@ func (m *messageReader) Read(p []byte) (int, error) {
 		if below, _ := m.conn.sock.fault(); below != nil {
 			return n, m.fail(m.conn, below, false)
 		}
+	} else if err != nil {
+		return 0, m.fail(m.conn, err, false) // what it has read is still masked
 	}
 	if !m.text.add(p[:n]) || err == io.EOF && m.text.partial() {
 		return 0, m.violate(m.conn, websocket.StatusInvalidFramePayloadData, "text is not UTF-8")
 	}
-	switch {
-	case err == io.EOF:
+	if err == io.EOF {
 		m.from = nil
-		return n, io.EOF
-	case err != nil:
-		return n, m.fail(m.conn, err, false)
 	}
-	return n, nil
+	return n, err
 }
 
 // fail finds out what the library's error means.
@@ -111,6 +109,8 @@ func (m *messageReader) fail(c *Conn, err error, between bool) error {
 		}
 	case errors.Is(below, os.ErrDeadlineExceeded) && !lost:
 		return below
+	case below == errStranger:
+		return m.violate(c, websocket.StatusPolicyViolation, below.Error())
 	case below == io.EOF && (lost || !between):
 		m.failed = io.ErrUnexpectedEOF
 	case below != nil:

@@ -16,8 +16,9 @@ import (
 
 // What holds before the upgrade.
 const (
-	writeLimit = 30 * time.Second
-	idleLimit  = 15 * time.Second
+	headerLimit = 8 << 10
+	writeLimit  = 30 * time.Second
+	idleLimit   = 15 * time.Second
 )
 
 // Server answers HTTP and keeps the WebSockets that come of it. Create it with [New].
@@ -41,7 +42,7 @@ func New(config Config) *Server {
 		s.admission = admission.New(config.Logger, nil)
 	}
 	s.SetConfig(config)
-	s.http = httpserver.New(s, httpserver.Limits{Write: writeLimit, Idle: idleLimit}, config.Logger)
+	s.http = httpserver.New(s, httpserver.Limits{Bytes: headerLimit, Write: writeLimit, Idle: idleLimit}, config.Logger)
 	s.http.ConnContext = withPlace
 	s.http.ConnState = func(nc net.Conn, state http.ConnState) {
 		if c := countedOf(nc); c != nil && state == http.StateActive {

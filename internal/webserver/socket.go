@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,9 @@ import (
 type socket struct {
 	net.Conn
 	buffer *bufio.Reader // the library's, which reads from here
+
+	// left is how many bytes the client may still send, frames that carry nothing among them; below 0 there is no limit.
+	left atomic.Int64
 
 	waiting atomic.Int64 // since when a read waits for the client, as of clock; 0 if none does
 	writing atomic.Int32 // writes under way
@@ -32,6 +36,12 @@ type socket struct {
 	readErr error  // of the last read
 	lost    bool   // a read has failed within a frame, or what came was none
 }
+
+// strangerBytes is how much a client may send before its login, all told. Whoever reads the messages has a limit of its own;
+// but empty frames and pongs do not get that far.
+const strangerBytes = 256 << 10
+
+var errStranger = errors.New("too much before the login")
 
 var epoch = time.Now()
 
@@ -55,12 +65,25 @@ func (s *socket) Read(p []byte) (int, error) {
 	lost := s.lost
 	s.mu.Unlock()
 
+	left := s.left.Load()
+	if left == 0 && !lost {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.readErr, s.lost = errStranger, true
+		return 0, errStranger
+	}
+	if left > 0 && int64(len(p)) > left {
+		p = p[:left]
+	}
 	s.waiting.Store(clock())
 	n, err := s.Conn.Read(p)
 	for lost && err == nil {
 		n, err = s.Conn.Read(p)
 	}
 	s.waiting.Store(0)
+	if left > 0 {
+		s.left.CompareAndSwap(left, left-int64(n))
+	}
 	if lost {
 		n = 0
 	}

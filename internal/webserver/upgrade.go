@@ -71,6 +71,7 @@ func (s *Server) upgrade(now *settings, w http.ResponseWriter, r *http.Request) 
 		return
 	}
 	sock := &socket{}
+	sock.left.Store(strangerBytes)
 	c := &Conn{Secure: who.secure, Host: strings.Clone(r.Host), TLS: r.TLS, sock: sock, place: place}
 	ws, err := websocket.Accept(&hijacker{w, sock}, r, &websocket.AcceptOptions{
 		Subprotocols:       []string{subprotocol},
