@@ -16,8 +16,8 @@
 //
 // A login that succeeds takes back what its own pair has added to the counts, and no more: an attacker with an account of
 // his own does not get rid of his guesses at others. The address is then known for that user, and judged there by the
-// counts of pair and secret alone: nobody outside can lock users out at the addresses where they are at home, nor can a
-// neighbour behind the same address.
+// counts of pair and secret alone: nobody outside can lock users out at the addresses where they are at home. Only who
+// guesses a user's password from the user's own address can, there.
 //
 // Addresses, names and secrets are kept as hashes with a key of the process, of a secret 16 bits of one. Memory is bounded:
 // [Counters] drops a low count for a new one, so to make it forget a high one takes more failures than are forgotten. What
