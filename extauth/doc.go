@@ -13,7 +13,8 @@
 // # Deadlines
 //
 // A query has one absolute deadline from its arrival: Config.Timeout or its context's, whichever is earlier. Waiting
-// for a worker spends it. One thing does not: the time that a new process takes from the moment its first query is
+// for a worker spends it, and whose is earliest gets the next one: those who came first, unless a context or a reload has
+// cut a later one's time. One thing does not: the time that a new process takes from the moment its first query is
 // written until it reads it, which is the start of the script and has Config.StartTimeout. So a script that reads its
 // query and hangs is given up after Timeout, even in a new process, and one that needs ten seconds to load is not.
 // Queries that wait while the first process of the pool is starting are not charged for that either: they have

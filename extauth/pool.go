@@ -31,7 +31,7 @@ type Pool struct {
 	workers  map[*worker]struct{} // of all generations, until they are reaped
 	busy     int                  // workers of all generations that a query holds
 	idle     []*worker            // of gen; the one that has been idle longest is in front
-	waiters  *list.List           // of *waiter, the oldest in front
+	waiters  *list.List           // of *waiter, the earliest deadline in front
 	restarts int
 	timeouts int
 }

@@ -1,9 +1,11 @@
 package extauth
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -181,6 +183,22 @@ func TestPool_firstComeFirstServed(t *testing.T) {
 		if want := fmt.Sprintf("auth:u%d:example.org:right", i); !strings.Contains(got[i+1], want) {
 			t.Errorf("query %d is %s, want %s", i+1, got[i+1], want)
 		}
+	}
+}
+
+// Whose time is up first is served first; of two who have the same, the one who came first.
+func TestPool_earliestDeadlineFirst(t *testing.T) {
+	p := &Pool{waiters: list.New()}
+	now := time.Now()
+	for i, after := range []time.Duration{5, 6, 2, 6, 1, 9, 2} {
+		p.enqueue(&waiter{timing: timing{arrived: now.Add(time.Duration(i)), deadline: now.Add(after * time.Second)}})
+	}
+	var got []int
+	for at := p.waiters.Front(); at != nil; at = at.Next() {
+		got = append(got, int(at.Value.(*waiter).arrived.Sub(now)))
+	}
+	if want := []int{4, 2, 6, 0, 1, 3, 5}; !slices.Equal(got, want) {
+		t.Errorf("served in the order %v, want %v", got, want)
 	}
 }
 

@@ -1,6 +1,7 @@
 package extauth
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,7 @@ const coldTick = 20 * time.Millisecond
 // acquire returns a worker that belongs to the caller until release or destroy. Among idle workers it takes the one
 // that has been idle longest. Taking the one used last would keep its memory warmer, but a script that answers twice
 // would get its next query just when the second answer is due; so it has the most time to be found out. If none is
-// idle it waits, first come first served.
+// idle it waits; the earliest deadline is served first, which is first come first served where all have Timeout.
 func (p *Pool) acquire(ctx context.Context, t *timing) (*worker, error) {
 	p.mu.Lock()
 	if p.closed {
@@ -61,7 +62,7 @@ func (p *Pool) acquire(ctx context.Context, t *timing) (*worker, error) {
 			ErrBusy, now.Queue)
 	}
 	me := &waiter{ch: make(chan grant, 1), timing: *t}
-	at := p.waiters.PushBack(me)
+	at := p.enqueue(me)
 	if startable > 0 {
 		p.wakeStarter()
 	}
@@ -96,6 +97,18 @@ func (p *Pool) acquire(ctx context.Context, t *timing) (*worker, error) {
 		}
 		return nil, p.noWorker(t)
 	}
+}
+
+// enqueue puts a waiter behind those whose deadline is no later. Most come with Timeout and go to the end. The deadlines
+// of those who wait for a first worker are moved (extend, credit), so that the order is not exact there. The caller holds
+// p.mu.
+func (p *Pool) enqueue(me *waiter) *list.Element {
+	for at := p.waiters.Back(); at != nil; at = at.Prev() {
+		if !at.Value.(*waiter).deadline.After(me.deadline) {
+			return p.waiters.InsertAfter(me, at)
+		}
+	}
+	return p.waiters.PushFront(me)
 }
 
 // extend is asked when the deadline of a waiter has come. Before the first worker of a generation is up, nothing is
@@ -150,7 +163,7 @@ func (p *Pool) place(w *worker) {
 	}
 }
 
-// give hands w, which is nobody's, to the waiter who has waited longest, or puts it among the idle. A waiter whose
+// give hands w, which is nobody's, to the waiter with the earliest deadline, or puts it among the idle. A waiter whose
 // time is nearly over gets an error instead: its query would time out, and cost the worker its life and everybody
 // behind it a start. The caller holds p.mu.
 func (p *Pool) give(w *worker) {
