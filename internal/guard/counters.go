@@ -52,7 +52,7 @@ const (
 	maxSampled = 8
 )
 
-// memory is Counters in this process: at most shards*perShard of them, some 5 MiB.
+// memory is Counters in this process: at most shards*perShard of them, some 6 MiB.
 type memory struct {
 	began  time.Time
 	shards [shards]shard

@@ -13,7 +13,7 @@ const (
 )
 
 // known remembers from where users have logged in: of each his last addresses, of at most shards*knownPerShard users, some
-// 12 MiB. Addresses of one user do not drive out those of another, so it takes as many accounts to make it forget.
+// 18 MiB. Addresses of one user do not drive out those of another, so it takes as many accounts to make it forget.
 type known struct {
 	began  time.Time
 	shards [shards]struct {
