@@ -1,6 +1,7 @@
 package httpserver
 
 import (
+	"cmp"
 	"log/slog"
 	"net"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 
 // Limits are those in which servers differ.
 type Limits struct {
+	Bytes int           // of a request's header, and 4 KiB; 0 for 16 KiB
 	Conns int           // open connections; further ones are closed at once; 0 for any number
 	Write time.Duration // for an answer, from the end of the request's header
 	Idle  time.Duration // between two requests of a connection
@@ -24,7 +26,7 @@ func New(handler http.Handler, limits Limits, logger *slog.Logger) *http.Server 
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      limits.Write,
 		IdleTimeout:       limits.Idle,
-		MaxHeaderBytes:    16 << 10,
+		MaxHeaderBytes:    cmp.Or(limits.Bytes, 16<<10),
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 	if limits.Conns > 0 {

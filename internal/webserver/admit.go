@@ -1,11 +1,14 @@
 package webserver
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"gatehouse.im/gatehouse/internal/admission"
 )
@@ -14,7 +17,7 @@ import (
 type listener struct {
 	net.Listener
 	server *Server
-	secure bool
+	config *tls.Config // nil without TLS
 }
 
 // Accept implements net.Listener.
@@ -29,11 +32,14 @@ func (l *listener) Accept() (net.Conn, error) {
 			_ = nc.Close()
 			continue
 		}
-		c := &counted{Conn: nc, place: place}
-		if l.secure {
-			c.shake.Store(l.server.admission.Handshake())
+		below := &counted{Conn: nc, place: place}
+		if l.config == nil {
+			return &front{Conn: below, below: below}, nil
 		}
-		return c, nil
+		below.shake.Store(l.server.admission.Handshake())
+		_ = nc.SetWriteDeadline(time.Now().Add(writeLimit)) // until net/http has one of its own
+		over := tls.Server(below, l.config)
+		return &front{Conn: over, below: below, tls: over}, nil
 	}
 }
 
@@ -78,14 +84,6 @@ func (c *counted) Close() error {
 	return err
 }
 
-// CloseWrite ends our half of the connection.
-func (c *counted) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return nil
-}
-
 // begun says that the handshake is over.
 func (c *counted) begun() {
 	if h := c.shake.Swap(nil); h != nil {
@@ -93,27 +91,62 @@ func (c *counted) begun() {
 	}
 }
 
-// countedOf finds what is below TLS; nil if that came from no listener of ours.
-func countedOf(nc net.Conn) *counted {
-	if t, ok := nc.(*tls.Conn); ok {
-		nc = t.NetConn()
-	}
-	c, _ := nc.(*counted)
-	return c
+// A front is the connection that net/http has. It bounds the lines of a request's header, each of which costs many times its
+// bytes. net/http bounds the bytes; but of TLS it knows no other connection than crypto/tls's own, so the handshake is done by
+// the first read.
+type front struct {
+	net.Conn
+	below *counted
+	tls   *tls.Conn    // nil without TLS
+	lines atomic.Int32 // of the request that is to come; negative once it is there
 }
 
-type placeKey struct{}
+const maxLines = 128
 
-// withPlace lets requests of a connection find its place.
-func withPlace(ctx context.Context, nc net.Conn) context.Context {
-	if c := countedOf(nc); c != nil {
-		return context.WithValue(ctx, placeKey{}, c.place)
+var errLines = errors.New("too many lines in the header of a request")
+
+// Read implements net.Conn.
+func (f *front) Read(p []byte) (int, error) {
+	n, err := f.Conn.Read(p)
+	if f.lines.Load() >= 0 && f.lines.Add(int32(bytes.Count(p[:n], []byte{'\n'}))) > maxLines {
+		return 0, errLines
 	}
-	return ctx
+	return n, err
 }
 
-// placeOf is nil for a request that came through no listener of ours.
-func placeOf(r *http.Request) *admission.Place {
-	place, _ := r.Context().Value(placeKey{}).(*admission.Place)
-	return place
+// CloseWrite ends our half of the connection.
+func (f *front) CloseWrite() error {
+	nc := f.below.Conn
+	if f.tls != nil {
+		nc = f.tls
+	}
+	if half, ok := nc.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// follow is told by net/http what a connection is at.
+func follow(nc net.Conn, state http.ConnState) {
+	f, ok := nc.(*front)
+	switch {
+	case ok && state == http.StateActive:
+		f.below.begun()
+		f.lines.Store(-1)
+	case ok && state == http.StateIdle:
+		f.lines.Store(0)
+	}
+}
+
+type frontKey struct{}
+
+// withFront lets requests find their connection.
+func withFront(ctx context.Context, nc net.Conn) context.Context {
+	return context.WithValue(ctx, frontKey{}, nc)
+}
+
+// frontOf is nil for a request that came through no listener of ours.
+func frontOf(r *http.Request) *front {
+	f, _ := r.Context().Value(frontKey{}).(*front)
+	return f
 }

@@ -16,6 +16,10 @@ const insecure = `<p>This endpoint is not considered secure!</p>
 // ServeHTTP answers one request. If that becomes a WebSocket, it returns, and the session goes on in its own goroutine.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	now := s.settings.Load()
+	if f := frontOf(r); f != nil && f.tls != nil {
+		state := f.tls.ConnectionState()
+		r.TLS = &state
+	}
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	switch path := strings.TrimSuffix(r.URL.Path, "/"); {
 	case now.paths[path]:

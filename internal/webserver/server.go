@@ -17,6 +17,7 @@ import (
 // What holds before the upgrade.
 const (
 	headerLimit = 8 << 10
+	readLimit   = 8 * time.Second // TLS handshake and request
 	writeLimit  = 30 * time.Second
 	idleLimit   = 15 * time.Second
 )
@@ -43,12 +44,8 @@ func New(config Config) *Server {
 	}
 	s.SetConfig(config)
 	s.http = httpserver.New(s, httpserver.Limits{Bytes: headerLimit, Write: writeLimit, Idle: idleLimit}, config.Logger)
-	s.http.ConnContext = withPlace
-	s.http.ConnState = func(nc net.Conn, state http.ConnState) {
-		if c := countedOf(nc); c != nil && state == http.StateActive {
-			c.begun()
-		}
-	}
+	s.http.ReadHeaderTimeout, s.http.ReadTimeout = readLimit, readLimit
+	s.http.ConnContext, s.http.ConnState = withFront, follow
 	// Anybody can make a handshake fail.
 	s.http.ErrorLog = slog.NewLogLogger(config.Logger.Handler(), slog.LevelDebug)
 	s.http.Protocols = new(http.Protocols)
@@ -63,13 +60,11 @@ func (s *Server) SetConfig(config Config) { s.settings.Store(newSettings(config)
 // http.ErrServerClosed. With a config, TLS begins with the first byte; a config that its GetConfigForClient returns must have
 // no NextProtos but "http/1.1". Serve closes ln. It may be called for several listeners.
 func (s *Server) Serve(ln net.Listener, config *tls.Config) error {
-	ln = &listener{Listener: ln, server: s, secure: config != nil}
 	if config != nil {
 		config = config.Clone()
 		config.NextProtos = []string{"http/1.1"}
-		ln = tls.NewListener(ln, config)
 	}
-	return s.http.Serve(ln)
+	return s.http.Serve(&listener{ln, s, config})
 }
 
 // Shutdown stops accepting and waits for all sessions, which somebody else must ask to end. When ctx ends first, they are

@@ -3,7 +3,6 @@ package webserver
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
@@ -179,8 +178,8 @@ func (s *socket) fault() (err error, lost bool) {
 // abort closes the connection without a word.
 func (s *socket) abort() {
 	nc := s.Conn
-	if t, ok := nc.(*tls.Conn); ok {
-		nc = t.NetConn() // TLS would first wait to say goodbye
+	if f, ok := nc.(*front); ok {
+		nc = f.below // TLS would first wait to say goodbye
 	}
 	_ = nc.Close()
 }

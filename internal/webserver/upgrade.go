@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"gatehouse.im/gatehouse/internal/admission"
 )
 
 // subprotocol is XMPP's (RFC 7395 §3.1).
@@ -65,7 +67,10 @@ func (s *Server) upgrade(now *settings, w http.ResponseWriter, r *http.Request) 
 		return
 	}
 
-	place := placeOf(r)
+	var place *admission.Place
+	if f := frontOf(r); f != nil {
+		place = f.below.place
+	}
 	if !place.From(net.TCPAddrFromAddrPort(who.addr)) {
 		http.Error(w, "There are too many connections from your address.", http.StatusServiceUnavailable)
 		return
