@@ -39,6 +39,7 @@ prosody            the reference for config files, and the server behind; it is 
 prosody-modules    its mod_auth_ccert, for internal/upstream
 haproxy            what bench/ measures the relay beside; docs/web.md; not started as a service
 nginx-light        docs/web.md; not started as a service
+redis-server       internal/state, docs/several-fronts.md; not started as a service
 '
 names=$(printf '%s' "$packages" | awk 'NF { print $1 }')
 

@@ -24,6 +24,9 @@ const (
 // hundred million in which one of the next two windows has the same password.
 const keepMargin = 60 * time.Second
 
+// Span is how long before the expires that it tells a [ReplayStore] a token may have been good for the first time.
+const Span = (2*skew+1)*step*time.Second + keepMargin
+
 // An ID names a used token: SHA-256 over its digits and the bare JID. Tokens
 // that differ only in the key that signed them have the same ID.
 type ID [sha256.Size]byte
