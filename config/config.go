@@ -45,6 +45,9 @@ type Config struct {
 	AuthAPI *AuthAPI
 	// ExtauthSocket is the unix socket where `gatehouse extauth` asks the same (gatehouse_extauth_socket); nil without it.
 	ExtauthSocket *AdminAddr
+	// State is the Redis that several fronts share (gatehouse_state); nil for a memory of used tokens in DataDir, and tickets
+	// in this process.
+	State *State
 	// ShutdownTimeout is how long the end of the daemon may take (gatehouse_shutdown_timeout, 10 s).
 	ShutdownTimeout time.Duration
 

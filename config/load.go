@@ -89,6 +89,7 @@ func (l *loader) global(c *Config) {
 	c.Admin = s.admin()
 	c.AuthAPI = s.authAPI(c.Admin)
 	c.ExtauthSocket = s.extauthSocket(c.Admin)
+	c.State = s.state()
 	c.ShutdownTimeout = s.seconds("gatehouse_shutdown_timeout", 10*time.Second)
 	c.LoginTimeout = s.period("c2s_timeout", 30*time.Second)
 	c.UnauthedStanzaLimit = s.limit("c2s_unauthed_stanza_size_limit", 10000, 1000, 64<<10)

@@ -34,7 +34,7 @@ func (d asked) CheckPassword(ctx context.Context, user, host, password string) (
 		return false, err
 	}
 	if ticket.LooksLike(password) {
-		return d.builder.tickets.Redeem(password, user, host), nil
+		return d.builder.tickets.Redeem(password, user, host)
 	}
 	judge := h.Password
 	if t, ok := h.Token.(tokens); ok && t.verifier.LooksLike(password) {

@@ -38,6 +38,7 @@ type parts struct {
 	pools    map[string]*extauth.Pool  // by host
 	caches   map[string]*passwordCache // of the pools
 	memory   *memory                   // of used tokens
+	tokens   bool                      // that there are hosts with tokens
 	behind   []behind                  // what opens the legs to the servers behind
 
 	// What must be done before the parts are in use, or undone.
@@ -189,7 +190,7 @@ func (b *builder) buildHost(p *parts, h *config.Host) (*server.Host, error) {
 	if h.Token == nil {
 		return host, nil
 	}
-	b.memory.open()
+	p.tokens = true
 	verifier, err := token.NewVerifier(token.Combine(h.Token.Secrets, h.Token.Seeds), b.memory)
 	if err != nil {
 		return nil, exit(exitConfig, "%s: host %s: %w", h.Pos, h.Name, err)
@@ -230,6 +231,7 @@ func (p *parts) apply() {
 	for host, cache := range p.caches {
 		cache.Set(cacheSettings(p.config.Host(host).External))
 	}
+	p.memory.use(p.config.State, p.tokens)
 	p.started, p.updates = nil, nil
 }
 

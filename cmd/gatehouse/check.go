@@ -17,7 +17,7 @@ type CheckCmd struct {
 	Query        string  `xor:"user" help:"Ask the host's script: auth:USER:HOST:PASSWORD, isuser:USER:HOST or setpass:USER:HOST:PASSWORD. Without the password, it is read from standard input." placeholder:"QUERY"`
 	Quiet        bool    `help:"Say only what is wrong, on standard error." short:"q"`
 	All          bool    `help:"Show every option that gatehouse reads from the file, with its value."`
-	Upstream     bool    `help:"Go to the servers behind, to see whether they answer, how they are secured and what they offer."`
+	Upstream     bool    `help:"Go to the servers behind, to see whether they answer, how they are secured and what they offer; and to the Redis of gatehouse_state."`
 	UpstreamUser *string `xor:"user" help:"Log in at the servers behind as this user, in the way that gatehouse_upstream_auth says, and hang up: the proof that they know who comes. For tickets the daemon must be running; a password is asked for, or taken from GATEHOUSE_PASSWORD or standard input." placeholder:"USER@HOST"`
 	User         string  `help:"Whose rights count: the user that serve runs as. By default yours, or gatehouse's if you are root and there is such a user." placeholder:"NAME"`
 }

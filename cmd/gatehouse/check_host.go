@@ -29,6 +29,7 @@ func (r *report) daemon(cfg *config.Config) {
 	if a := cfg.ExtauthSocket; a != nil {
 		r.row("extauth", "%s%s: for gatehouse extauth, of its owner and group", r.short(a.Addr), r.at(a.Pos))
 	}
+	r.shared(cfg)
 	for _, a := range cfg.Admin {
 		r.row("admin", "%s%s: metrics and a status page, for whoever reaches it on this machine", a.Addr, r.at(a.Pos))
 	}

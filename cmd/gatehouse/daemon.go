@@ -97,11 +97,12 @@ func startDaemon(ctx context.Context, configPath string, opts daemonOptions) (_ 
 	for _, w := range warnings {
 		d.logger.Warn("config", "warning", w)
 	}
+	used := &memory{dir: cfg.DataDir, logger: d.logger, metrics: d.metrics}
 	d.builder = &builder{
 		logger:    d.logger,
 		metrics:   d.metrics,
-		memory:    &memory{dir: cfg.DataDir, logger: d.logger},
-		tickets:   ticket.New(),
+		memory:    used,
+		tickets:   ticket.New(used),
 		admission: newAdmission(d.logger, d.metrics),
 		guard:     guard.New(guardSettings(cfg.Guard)),
 	}

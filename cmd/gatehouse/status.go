@@ -66,16 +66,7 @@ func (d status) Status() admin.Status {
 		s.Hosts = append(s.Hosts, host)
 		s.Certificates = append(s.Certificates, certificateStatus(p, h)...)
 	}
-	if o := p.memory.opened.Load(); o != nil {
-		s.Replay = &admin.Replay{OK: true}
-		err := o.err
-		if err == nil {
-			s.Replay.Entries, err = o.replay.State()
-		}
-		if err != nil {
-			s.Replay.OK, s.Replay.Err = false, err.Error()
-		}
-	}
+	s.Replay = p.memory.status()
 	for _, port := range d.ports.list() {
 		s.Listeners = append(s.Listeners, admin.Listener{Address: port.Addr().String(), Kind: port.kind()})
 	}

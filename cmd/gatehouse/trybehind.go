@@ -59,7 +59,13 @@ func (d *daemon) tryBehind(ctx context.Context, user, host, address string) (adv
 	}
 	err := upstream.Try(ctx, c, c.Addresses[i], user, host, "")
 	// What is still good was not asked about; and nobody should ask later.
-	unasked := ticket != "" && d.builder.tickets.Redeem(ticket, user, host)
+	unasked := false
+	if ticket != "" {
+		var lost error
+		if unasked, lost = d.builder.tickets.Redeem(ticket, user, host); lost != nil {
+			err = errors.Join(err, lost)
+		}
+	}
 	attrs := []any{"host", host, "user", user, "upstream", address}
 	switch {
 	case err == nil && unasked:

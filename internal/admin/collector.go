@@ -22,7 +22,7 @@ var (
 	descAnswers     = describe("auth_answers_total", "Passwords judged, by where the verdict came from: script (asked), shared (asked for somebody else with the same password in flight), cache (remembered), outage (an old yes, since the script could not say).", "host", "from")
 	descCached      = describe("auth_cache_entries", "Verdicts on passwords that are remembered.", "host", "verdict")
 	descConnections = describe("connections", "Connections of clients, by state: handshake (TLS), login, session, relay (logged in, and with the server behind).", "state")
-	descEntries     = describe("replay_entries", "Used tokens that are remembered until they expire.")
+	descEntries     = describe("replay_entries", "Used tokens that are remembered until they expire, in the file of this front.")
 	descReplayUp    = describe("replay_up", "1 if the memory of used tokens works; 0 if it does not, and no token is accepted.")
 	descExpiry      = describe("certificate_expiry_timestamp_seconds", "When a host's certificate expires, in Unix time.", "host", "file")
 )
@@ -82,7 +82,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	collectPlaces(ch, status.Places)
 	if r := status.Replay; r != nil {
-		gauge(descEntries, float64(r.Entries))
+		if r.Shared == "" {
+			gauge(descEntries, float64(r.Entries))
+		}
 		up := 0.0
 		if r.OK {
 			up = 1

@@ -67,6 +67,7 @@ type Metrics struct {
 	handshakes    [2]prometheus.Counter // succeeded, failed
 	handshakeTime prometheus.Histogram
 	limits        *prometheus.CounterVec
+	state         stateSeries
 
 	// What the methods of the hot path need, found without a lock and without building a key of label values.
 	loginSeries atomic.Pointer[map[loginKey]*loginSeries]
@@ -140,6 +141,7 @@ func NewMetrics(version string) *Metrics {
 			Buckets: buckets,
 		}),
 		limits: newLimits(),
+		state:  newStateSeries(),
 	}
 	handshakes := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gatehouse_tls_handshakes_total",
@@ -154,6 +156,7 @@ func NewMetrics(version string) *Metrics {
 	info.Set(1)
 	m.registry.MustRegister(info, m.logins, m.loginDuration, m.queries, m.queueDuration, m.scriptTime,
 		m.reloads, m.reloadTime, m.reloadOK, m.reloadAt, handshakes, m.handshakeTime, m.limits,
+		m.state.errors, m.state.took,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, result := range []string{reloadChanged, reloadUnchanged, reloadRefused} {
 		m.reloads.WithLabelValues(result)

@@ -90,8 +90,9 @@ type Certificate struct {
 
 // Replay is the memory of used tokens.
 type Replay struct {
-	Entries int    `json:"entries"`
-	OK      bool   `json:"ok"` // false: it cannot be read or written, and no token is accepted
+	Entries int    `json:"entries"`          // 0 if it is shared
+	Shared  string `json:"shared,omitempty"` // where, if other fronts have the same one
+	OK      bool   `json:"ok"`               // false: it cannot be read or written, and no token is accepted
 	Err     string `json:"error,omitempty"`
 }
 

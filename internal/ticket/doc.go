@@ -6,5 +6,6 @@
 // that is busy, and short enough that one in a log is worth nothing.
 //
 // Tickets live in memory only, by their SHA-256: who reads the memory cannot log in with what is there. There are at most
-// 65536; what expired makes room when the next one is issued. The package starts no goroutine.
+// 65536; what expired makes room when the next one is issued. Or else a [Shared] has them, for several gatehouses that stand
+// before the same servers: each ticket is in one place or the other, and never in both. The package starts no goroutine.
 package ticket

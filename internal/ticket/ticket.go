@@ -24,8 +24,18 @@ const (
 // ErrFull is returned by [Tickets.Issue] when 65536 tickets are waiting to be redeemed.
 var ErrFull = errors.New("too many tickets are waiting to be redeemed")
 
+// A Shared keeps tickets for others than this process, by hashes. What it is told it may have done although it failed.
+type Shared interface {
+	// Put keeps a ticket of an owner for so long. It must be quick: a login waits for it.
+	Put(ticket, owner [32]byte, life time.Duration) error
+	// Take reports whether it has the ticket, of that owner, and forgets it.
+	Take(ticket, owner [32]byte) (good bool, err error)
+}
+
 // Tickets issues tickets and redeems them. Make it with [New]; all methods may be called at once.
 type Tickets struct {
+	shared Shared // nil for none
+
 	mu     sync.Mutex // guards what follows
 	byHash map[hash]*list.Element
 	order  list.List // of *entry, the oldest in front; since all live equally long, it expires first
@@ -39,18 +49,25 @@ type entry struct {
 	expires time.Time
 }
 
-// New returns an empty set of tickets.
-func New() *Tickets {
-	return &Tickets{byHash: make(map[hash]*list.Element)}
+// New returns an empty set of tickets. With a shared that is not nil, whoever has the same one can redeem them too.
+func New(shared Shared) *Tickets {
+	return &Tickets{shared: shared, byHash: make(map[hash]*list.Element)}
 }
 
-// Issue makes a ticket for user at host, both prepared. It does not block, and fails with [ErrFull] only.
+// Issue makes a ticket for user at host, both prepared. It blocks as long as Shared.Put does, and fails with [ErrFull] only:
+// where a ticket cannot be shared, it is one of this process alone.
 func (t *Tickets) Issue(user, host string) (string, error) {
-	var secret [secretBytes]byte
-	_, _ = rand.Read(secret[:]) // never fails, since Go 1.24
-	ticket := prefix + base64.RawURLEncoding.EncodeToString(secret[:])
+	owner := ownerHash(user, host)
+	if t.shared != nil {
+		ticket := newTicket()
+		if t.shared.Put(sha256.Sum256([]byte(ticket)), owner, TTL) == nil {
+			return ticket, nil
+		}
+		// It may have been kept there all the same. Nobody is shown it: a ticket is in one place, so that it is good once.
+	}
+	ticket := newTicket()
 	now := time.Now()
-	e := &entry{sha256.Sum256([]byte(ticket)), ownerHash(user, host), now.Add(TTL)}
+	e := &entry{sha256.Sum256([]byte(ticket)), owner, now.Add(TTL)}
 
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -64,23 +81,38 @@ func (t *Tickets) Issue(user, host string) (string, error) {
 	return ticket, nil
 }
 
+func newTicket() string {
+	var secret [secretBytes]byte
+	_, _ = rand.Read(secret[:]) // never fails, since Go 1.24
+	return prefix + base64.RawURLEncoding.EncodeToString(secret[:])
+}
+
 // Redeem reports whether ticket was issued for user at host, both prepared, less than [TTL] ago, and was never shown
 // before: of many who show it at once one gets a yes. A ticket that is shown under another name is used up too, since
-// nobody who has it honestly does that. Redeem does not block.
-func (t *Tickets) Redeem(ticket, user, host string) bool {
+// nobody who has it honestly does that. It blocks as long as Shared.Take does, whose errors it returns: then nobody can say.
+func (t *Tickets) Redeem(ticket, user, host string) (bool, error) {
 	// How long the look-up of a hash takes tells nothing of the tickets there are.
 	key := hash(sha256.Sum256([]byte(ticket)))
 	owner := ownerHash(user, host)
 
+	good, found := t.redeem(key, owner)
+	if found || t.shared == nil {
+		return good, nil
+	}
+	return t.shared.Take(key, owner)
+}
+
+// redeem does so with the tickets of this process.
+func (t *Tickets) redeem(key, owner hash) (good, found bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	element := t.byHash[key]
 	if element == nil {
-		return false
+		return false, false
 	}
 	e := element.Value.(*entry)
 	t.remove(element)
-	return subtle.ConstantTimeCompare(e.owner[:], owner[:]) == 1 && time.Now().Before(e.expires)
+	return subtle.ConstantTimeCompare(e.owner[:], owner[:]) == 1 && time.Now().Before(e.expires), true
 }
 
 // remove needs t.mu.
