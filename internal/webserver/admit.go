@@ -108,7 +108,8 @@ var errLines = errors.New("too many lines in the header of a request")
 // Read implements net.Conn.
 func (f *front) Read(p []byte) (int, error) {
 	n, err := f.Conn.Read(p)
-	if f.lines.Load() >= 0 && f.lines.Add(int32(bytes.Count(p[:n], []byte{'\n'}))) > maxLines { // #nosec G115 -- of one read
+	// #nosec G115 -- of one read
+	if f.lines.Load() >= 0 && f.lines.Add(int32(bytes.Count(p[:n], []byte{'\n'}))) > maxLines {
 		return 0, errLines
 	}
 	return n, err
