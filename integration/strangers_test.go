@@ -217,11 +217,11 @@ func (b *besieged) logins(t *testing.T, perSecond int, during time.Duration) int
 // TestStrangers_siege: thousands who are slow in every way at once take little from those who log in, cost little memory
 // each, and nothing once they are gone.
 func TestStrangers_siege(t *testing.T) {
-	count, rate, during := 1600, 10, 8*time.Second
+	count, rate, during, timeout := 1600, 10, 8*time.Second, 6
 	if tortured() {
-		count, rate, during = 10000, 100, time.Minute
+		count, rate, during, timeout = 10000, 60, 35*time.Second, 30 // the default
 	}
-	b := besiege(t, options{"c2s_timeout": 6})
+	b := besiege(t, options{"c2s_timeout": timeout})
 	b.logins(t, rate, time.Second)
 	before := settled(t, b.reloadable)
 	memory := b.memory(t, "VmRSS")
