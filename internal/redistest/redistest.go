@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -37,15 +38,26 @@ type Server struct {
 // Start starts a server with more settings, as for its command line, and ends it with the test.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
+	return start(t, append([]string{"--save", ""}, args...))
+}
+
+// StartSentinel starts a Sentinel with a config file, which it writes to.
+func StartSentinel(t testing.TB, config string) *Server {
+	t.Helper()
+	return start(t, []string{"--sentinel"}, config)
+}
+
+func start(t testing.TB, args []string, config ...string) *Server {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "redis") // a socket's path must be short
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := freePort(t)
+	port := FreePort(t)
 	s := &Server{
 		Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), Socket: filepath.Join(dir, "redis.sock"), dir: dir,
-		args: append([]string{"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--unixsocket", filepath.Join(dir, "redis.sock"),
-			"--dir", dir, "--save", "", "--daemonize", "no"}, args...),
+		args: slices.Concat(config, []string{"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--unixsocket", filepath.Join(dir, "redis.sock"),
+			"--dir", dir, "--daemonize", "no"}, args),
 	}
 	s.Client = redis.NewClient(&redis.Options{Addr: s.Socket, Network: "unix", DisableIdentity: true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}})
@@ -61,7 +73,8 @@ func Start(t testing.TB, args ...string) *Server {
 	return s
 }
 
-func freePort(t testing.TB) int {
+// FreePort returns a port of 127.0.0.1 where nobody listens.
+func FreePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -17,11 +17,11 @@ import (
 var (
 	// ErrAway says that the Redis could not be asked, or has not answered in time, or could not do what it was asked: it is
 	// a replica, its memory is full, it is loading. What was asked may have been done.
-	ErrAway = errors.New("Redis cannot be used")
+	ErrAway = errors.New("the shared Redis cannot be used")
 	// ErrAnswer says that the answer is none of a Redis with our scripts.
 	ErrAnswer = errors.New("the answer is not one of Redis")
 	// ErrHeld says that the Redis may have forgotten that this token was used. It passes: see [Hold].
-	ErrHeld = errors.New("Redis may have forgotten used tokens")
+	ErrHeld = errors.New("the shared Redis may have forgotten used tokens")
 	// ErrClocks says that the clocks of the front and the Redis differ by more than [MaxSkew].
 	ErrClocks = errors.New("the clocks of this machine and of Redis differ by more than 10 s")
 )
