@@ -191,10 +191,10 @@ func zombies(tb testing.TB) int {
 // eventually waits for cond.
 func eventually(tb testing.TB, what string, cond func() bool) {
 	tb.Helper()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(20 * time.Second)
 	for !cond() {
 		if time.Now().After(deadline) {
-			tb.Fatalf("not in 5 s: %s", what)
+			tb.Fatalf("not in 20 s: %s", what)
 		}
 		time.Sleep(2 * time.Millisecond) // between two looks, not instead of one
 	}

@@ -126,7 +126,7 @@ func TestConn_cutInAFrame(t *testing.T) {
 	whole := frame(0x81, strings.Repeat("<message/>", 100))
 	c.send(whole[:len(whole)-500])
 	c.Close()
-	if m := <-got; strings.Trim(m, "</messag>") != "" {
+	if m := <-got; strings.Trim(m, "</mesag>") != "" {
 		t.Errorf("got %q", m)
 	}
 }
