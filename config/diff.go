@@ -61,6 +61,7 @@ func Diff(before, after *Config) []Change {
 		d.option(option)
 	}
 	d.taken(before.Listeners, after.Listeners)
+	d.stateTrust(before.State, after.State)
 	d.certificates("", before.Certificates, after.Certificates)
 	changes := d.hosts[""]
 	for _, h := range after.Hosts {
@@ -177,6 +178,14 @@ func (d *differ) taken(before, after []Listener) {
 		if c.Old != c.New && !known {
 			d.hosts[""] = append(d.hosts[""], c)
 		}
+	}
+}
+
+// stateTrust notes that the file has another content that gatehouse_state names.
+func (d *differ) stateTrust(before, after *State) {
+	if before != nil && after != nil && before.TrustFile == after.TrustFile && !before.Trust.Equal(after.Trust) &&
+		!slices.ContainsFunc(d.hosts[""], func(c Change) bool { return c.Option == nameState }) {
+		d.hosts[""] = append(d.hosts[""], Change{Option: nameState})
 	}
 }
 

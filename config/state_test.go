@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"gatehouse.im/gatehouse/internal/xmpptest"
 )
 
 // loadState loads a config with this value of gatehouse_state, in Lua.
@@ -116,6 +118,37 @@ func TestState_isSecret(t *testing.T) {
 	text := fmt.Sprintf("%v %v %+v %#v %s %v %v", changes, after.Dump(true), after.State, after.State, after.State, *after.State, warnings)
 	if strings.Contains(text, "canary") || !strings.Contains(text, "elsewhere:6379") {
 		t.Error(text)
+	}
+}
+
+// TestState_trust: the file of authorities is read, and another content of it is another Redis to ask.
+func TestState_trust(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "ca.pem")
+	load := func() *Config {
+		t.Helper()
+		ca, err := xmpptest.NewCA()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, ca.PEM(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, _, err := loadState(t, strconv.Quote("rediss://h?trust="+file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	before, after := load(), load()
+	if before.State.TrustFile != file || before.State.Trust == nil || before.State.Equal(after.State) {
+		t.Errorf("%s, %v", before.State.TrustFile, before.State.Equal(after.State))
+	}
+	if changes := Diff(before, after); len(changes) != 1 || changes[0].Option != "gatehouse_state" {
+		t.Errorf("changes: %v", changes)
+	}
+	if changes := Diff(before, before); len(changes) != 0 {
+		t.Errorf("changes of nothing: %v", changes)
 	}
 }
 
