@@ -129,6 +129,9 @@ func (m *memory) open(cfg *config.State, before error) *backend {
 // matters for tokens that were good already in its time.
 func (m *memory) Use(id token.ID, expires, now time.Time) (bool, error) {
 	in := m.inUse.Load()
+	if in == nil {
+		return false, token.ErrClosed // the daemon ends
+	}
 	first := expires.Add(-token.Span - state.MaxSkew)
 	for _, p := range in.past {
 		fresh, err := p.Use(id, expires, now)
