@@ -71,7 +71,8 @@ func (w *world) expected(a *try) string {
 // one of them calls for, and no more than this beside it:
 //   - a host that is added or removed meanwhile may be unknown at first or gone at the end (host-gone; in the middle of a
 //     TLS handshake, where nobody would understand that, the connection ends);
-//   - a port that is closed meanwhile cuts off those who were not let in yet.
+//   - a port that is closed meanwhile cuts off those who were not let in yet, or they go on as on one that stays: what else
+//     changed with it holds for them.
 func explained(worlds []*world, a *try) bool {
 	served, open := 0, 0
 	serial := a.serial == ""
@@ -94,7 +95,11 @@ func explained(worlds []*world, a *try) bool {
 	case cutOff:
 		return comesOrGoes || closes
 	}
-	return serial && slices.ContainsFunc(worlds, func(w *world) bool { return w.expected(a) == a.outcome })
+	inside := *a // who has come in by the port while it was open
+	inside.extraPort = a.extraPort && open == 0
+	return serial && slices.ContainsFunc(worlds, func(w *world) bool {
+		return w.expected(a) == a.outcome || w.expected(&inside) == a.outcome
+	})
 }
 
 // history is the worlds that there were. Those from first on may answer now.
