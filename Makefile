@@ -5,7 +5,7 @@ GO          ?= go
 # How long each fuzz target runs in `make fuzz`, and in the short form that is
 # part of `make test`.
 FUZZTIME    ?= 10m
-SHORTFUZZ   ?= 3s
+SHORTFUZZ   ?= 2s
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 build:
