@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -28,17 +27,17 @@ type CacheClearCmd struct {
 func (cmd *CacheClearCmd) Run(g *globals) error {
 	query := make(url.Values)
 	if cmd.Who != "" {
-		user, host, ok := strings.Cut(cmd.Who, "@")
-		if !ok {
-			user, host = "", cmd.Who
+		user, host, ok := bareJID(cmd.Who)
+		if !strings.Contains(cmd.Who, "@") {
+			var err error
+			host, err = saslmech.Nameprep(cmd.Who)
+			user, ok = "", err == nil && host != ""
 		}
-		preparedUser, errUser := saslmech.Nodeprep(user)
-		preparedHost, errHost := saslmech.Nameprep(host)
-		if err := errors.Join(errUser, errHost); err != nil || preparedHost == "" || ok && preparedUser == "" {
+		if !ok {
 			return exit(exitUsage, "want USER@HOST or HOST, as XMPP allows them")
 		}
-		query.Set("user", preparedUser)
-		query.Set("host", preparedHost)
+		query.Set("user", user)
+		query.Set("host", host)
 	}
 	path, _ := controlPath(cmd.Config, cmd.Socket) // a broken file is no reason to remember
 	ctx, cancel := context.WithTimeout(context.Background(), healthPatience)

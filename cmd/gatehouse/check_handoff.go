@@ -22,10 +22,8 @@ type trial struct{ user, host, password string }
 // trial reads what --upstream-user names, and the password if the server behind
 // wants one.
 func (cmd *CheckCmd) trial(cfg *config.Config, g *globals) (*trial, error) {
-	name, domain, _ := strings.Cut(*cmd.UpstreamUser, "@")
-	user, errUser := saslmech.Nodeprep(name)
-	host, errHost := saslmech.Nameprep(domain)
-	if err := errors.Join(errUser, errHost); err != nil || user == "" || host == "" {
+	user, host, ok := bareJID(*cmd.UpstreamUser)
+	if !ok {
 		return nil, exit(exitUsage, "--upstream-user wants USER@HOST, as XMPP allows them")
 	}
 	h := cfg.Host(host)

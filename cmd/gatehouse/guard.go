@@ -7,12 +7,10 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"strings"
 
 	"gatehouse.im/gatehouse/config"
 	"gatehouse.im/gatehouse/internal/admin"
 	"gatehouse.im/gatehouse/internal/guard"
-	"gatehouse.im/gatehouse/saslmech"
 )
 
 func guardSettings(g config.Guard) guard.Settings {
@@ -101,13 +99,8 @@ func whom(who string) (url.Values, error) {
 	if ip, err := netip.ParseAddr(who); err == nil {
 		return url.Values{"address": {ip.Unmap().WithZone("").String()}}, nil
 	}
-	name, domain, found := strings.Cut(who, "@")
-	user, err := saslmech.Nodeprep(name)
-	if !found || err != nil || user == "" {
-		return nil, fmt.Errorf("%q is neither an IP address nor user@host", who)
-	}
-	host, err := saslmech.Nameprep(domain)
-	if err != nil || host == "" {
+	user, host, ok := bareJID(who)
+	if !ok {
 		return nil, fmt.Errorf("%q is neither an IP address nor user@host", who)
 	}
 	return url.Values{"user": {user}, "host": {host}}, nil

@@ -97,10 +97,8 @@ func tokenHost(path, jid string, g *globals) (*config.Host, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	user, domain, ok := strings.Cut(jid, "@")
-	user, errUser := saslmech.Nodeprep(user)
-	domain, errHost := saslmech.Nameprep(domain)
-	if !ok || errUser != nil || errHost != nil || user == "" || domain == "" {
+	user, domain, ok := bareJID(jid)
+	if !ok {
 		return nil, "", exit(exitUsage, "%q is not of the form user@host", jid)
 	}
 	host := cfg.Host(domain)
