@@ -60,7 +60,7 @@ type conn struct {
 	// mu guards what is below, and the read deadline and those of up.
 	mu      sync.Mutex
 	ending  *streamError
-	wake    chan struct{} // closed when ending is set, if the goroutine waits in pause or sleepUntil
+	wake    chan struct{} // closed when ending is set, if the goroutine waits in sleep
 	name    string        // of the host, for SetConfig
 	limited bool          // limit has set the deadlines
 }
@@ -204,6 +204,28 @@ func (c *conn) end(e *streamError) {
 	if c.up != nil {
 		_ = c.up.SetDeadline(longAgo) // it may be what the goroutine waits for
 	}
+}
+
+// sleep waits for d. It says false, at once, when the connection is to end or
+// done is closed.
+func (c *conn) sleep(d time.Duration, done <-chan struct{}) bool {
+	wake := make(chan struct{})
+	c.mu.Lock()
+	ending := c.ending != nil
+	c.wake = wake
+	c.mu.Unlock()
+	if ending {
+		return false
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-wake:
+	case <-done:
+	}
+	return false
 }
 
 // endingWith returns what end was called with, or nil.

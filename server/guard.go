@@ -69,23 +69,7 @@ func (c *conn) ask(ctx context.Context, judge Authenticator, user, secret string
 // pause waits. It says false, at once, where the time for the login does not
 // allow it, and when the connection is to end.
 func (c *conn) pause(ctx context.Context, d time.Duration) bool {
-	wake := make(chan struct{})
-	c.mu.Lock()
-	ending := c.ending != nil
-	c.wake = wake
-	c.mu.Unlock()
-	if ending || time.Until(c.deadline) < d {
-		return false
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-wake:
-	case <-ctx.Done():
-	}
-	return false
+	return time.Until(c.deadline) >= d && c.sleep(d, ctx.Done())
 }
 
 // address is where the client is, whatever stands between.

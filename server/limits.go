@@ -38,8 +38,8 @@ type paced struct {
 
 // Read implements io.Reader.
 func (p *paced) Read(b []byte) (int, error) {
-	if err := p.conn.sleepUntil(p.next); err != nil {
-		return 0, err
+	if wait := time.Until(p.next); wait > 0 && !p.conn.sleep(wait, nil) {
+		return 0, os.ErrDeadlineExceeded
 	}
 	n, err := p.Reader.Read(b[:min(len(b), p.bucket.Burst())])
 	now := time.Now()
@@ -53,31 +53,6 @@ func (c *conn) pace(nc net.Conn) io.Reader {
 		return nc
 	}
 	return &paced{Reader: nc, conn: c, bucket: c.bucket}
-}
-
-// sleepUntil waits, which is for the time of a burst at most, unless the
-// connection is to end.
-func (c *conn) sleepUntil(t time.Time) error {
-	wait := time.Until(t)
-	if wait <= 0 {
-		return nil
-	}
-	wake := make(chan struct{})
-	c.mu.Lock()
-	ending := c.ending != nil
-	c.wake = wake
-	c.mu.Unlock()
-	if ending {
-		return os.ErrDeadlineExceeded
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-wake:
-		return os.ErrDeadlineExceeded
-	}
 }
 
 // unreadTime is how long a client in a relay may leave unread what it is sent.
