@@ -34,6 +34,15 @@ func cacheSettings(x *config.ExternalAuth) authcache.Settings {
 	return authcache.Settings{Yes: c.Yes, No: c.No, Outage: c.Outage, Entries: c.Entries}
 }
 
+// forget empties all caches at a reload: another script, or what an operator has
+// changed elsewhere before he asked for it, may have other verdicts. Those on
+// queries that are in flight are not remembered either.
+func (p *parts) forget() {
+	for _, cache := range p.caches {
+		cache.Clear()
+	}
+}
+
 // Authenticate implements server.Authenticator.
 func (s script) Authenticate(ctx context.Context, user, host, password string) (bool, error) {
 	a, err := s.cache.Authenticate(ctx, user, host, password)

@@ -224,9 +224,6 @@ func (p *parts) restarted() []string {
 func (p *parts) apply() {
 	for _, u := range p.updates {
 		u.Apply()
-		if u.Restarts() {
-			p.caches[u.host].Clear() // another script may have other verdicts
-		}
 	}
 	for host, cache := range p.caches {
 		cache.Set(cacheSettings(p.config.Host(host).External))

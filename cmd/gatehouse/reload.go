@@ -71,6 +71,9 @@ const (
 	byRetry   = "retry"
 )
 
+// byPerson says whether it was a person who did.
+func byPerson(cause string) bool { return cause == bySignal || cause == byCommand }
+
 // supervise reloads the config when it changes and when it is asked to, until
 // ctx ends. hup is SIGHUP.
 func (d *daemon) supervise(ctx context.Context, hup <-chan os.Signal) {
@@ -118,10 +121,10 @@ func (d *daemon) reload(ctx context.Context, cause string) (outcome, error) {
 	began := time.Now()
 	d.busySince.Store(began.UnixNano())
 	defer d.busySince.Store(0)
-	if d.log != nil && (cause == bySignal || cause == byCommand) {
+	if d.log != nil && byPerson(cause) {
 		d.warnOfLog(d.log.Reopen())
 	}
-	o, err := d.replace(ctx)
+	o, err := d.replace(ctx, cause)
 	o.took = time.Since(began)
 	state := *d.reloaded.Load()
 	// The log is written last: whoever waits for its line finds the rest done.
@@ -167,7 +170,7 @@ func (d *daemon) reload(ctx context.Context, cause string) (outcome, error) {
 
 // replace does the work of reload: everything new is made and checked, then it
 // takes the place of the old, and then the old is ended.
-func (d *daemon) replace(ctx context.Context) (o outcome, err error) {
+func (d *daemon) replace(ctx context.Context, cause string) (o outcome, err error) {
 	cfg, warnings, err := d.load()
 	if err != nil {
 		return o, err
@@ -179,8 +182,6 @@ func (d *daemon) replace(ctx context.Context) (o outcome, err error) {
 	if err != nil {
 		return o, err
 	}
-	changes := config.Diff(old.config, cfg)
-	restarted := next.restarted()
 	opened, err := d.ports.prepare(ctx, d.listeners(cfg), d.sockets)
 	if err != nil {
 		next.discard(ctx)
@@ -192,11 +193,23 @@ func (d *daemon) replace(ctx context.Context) (o outcome, err error) {
 		next.discard(ctx)
 		return o, err
 	}
+	for _, c := range config.Diff(old.config, cfg) {
+		if c.Option == "gatehouse_data_dir" {
+			continue // see keep
+		}
+		o.changed = append(o.changed, c.String())
+	}
+	for _, host := range next.restarted() {
+		o.changed = append(o.changed, host+": script started anew")
+	}
 
 	// From here on nothing fails.
 	next.apply()
 	d.parts.Store(next)
 	d.server.SetConfig(next.server)
+	if len(o.changed) > 0 || byPerson(cause) {
+		old.forget() // those of hosts that go on are next's as well
+	}
 	d.ports.proxies.Store(&cfg.ProxyProtocolFrom)
 	d.builder.admission.SetLimits(admissionLimits(cfg))
 	d.web.configure(cfg)
@@ -214,15 +227,6 @@ func (d *daemon) replace(ctx context.Context) (o outcome, err error) {
 			d.logger.Warn("the script of a host that is gone", "cause", err)
 		}
 	})
-	for _, c := range changes {
-		if c.Option == "gatehouse_data_dir" {
-			continue // see keep
-		}
-		o.changed = append(o.changed, c.String())
-	}
-	for _, host := range restarted {
-		o.changed = append(o.changed, host+": script started anew")
-	}
 	if len(o.changed) > 0 {
 		for _, w := range warnings {
 			d.logger.Warn("config", "warning", w)
