@@ -137,7 +137,8 @@ func (s *sandbox) do(step docStep) error {
 		if strings.HasSuffix(path, ".cfg.lua") && !strings.Contains(text, "Include") {
 			// Without a line of its own, so that those that follow keep their numbers.
 			if !strings.Contains(text, "interfaces =") {
-				text = `interfaces = "127.0.0.1" ` + text
+				// Pages are about ports that everybody reaches, and check would miss the proxy before others.
+				text = `interfaces = "127.0.0.1" gatehouse_proxy_protocol_from = "127.0.0.1" ` + text
 			}
 			if !strings.Contains(text, "c2s_ports =") {
 				text = "c2s_ports = { " + s.there.Replace("5222") + " } " + text

@@ -98,6 +98,7 @@ func (r *report) explain(cfg *config.Config, all bool) {
 		r.allOptions(cfg, settings)
 	}
 	r.checkOptions(cfg, settings)
+	r.checkHidden(cfg)
 	r.checkFiles(cfg)
 	if len(cfg.Hosts) == 0 {
 		r.nothingToServe(cfg.Path)
