@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"gatehouse.im/gatehouse/internal/httpserver"
 )
 
 // Prefix is what the path of every question begins with.
@@ -45,6 +47,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusUnauthorized, "the name or the password is wrong, or none was given")
 		return
 	}
+	httpserver.Keep(r.Context())
 	name, ok := strings.CutPrefix(r.URL.Path, Prefix)
 	op, known := operations[name]
 	switch {

@@ -2,6 +2,7 @@ package authapi
 
 import (
 	"bufio"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -81,19 +82,51 @@ func TestServer_answersOnOneConnection(t *testing.T) {
 	}
 }
 
+// TestServer_strangersGiveWay: as many connections of strangers as there are places keep nobody out who has credentials, and
+// take nothing from those who are there.
+func TestServer_strangersGiveWay(t *testing.T) {
+	path := serve(t, Handler(&fakeJudge{}, Basic("prosody", "secret"), silent))
+	question := strings.Replace(get("/auth/user_exists?user=alice&server=example.com"), "\r\n",
+		"\r\nAuthorization: Basic "+base64.StdEncoding.EncodeToString([]byte("prosody:secret"))+"\r\n", 1)
+	ask := func(conn net.Conn, question, want string) {
+		t.Helper()
+		if _, err := io.WriteString(conn, question); err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		if err != nil || !strings.HasPrefix(string(body), want) {
+			t.Fatalf("got %s with %q, %v; want %q", res.Status, body, err, want)
+		}
+	}
+	there := dial(t, path)
+	ask(there, question, "true")
+	stranger := dial(t, path)
+	ask(stranger, get("/auth/user_exists?user=alice&server=example.com"), "the name or the password is wrong")
+	for range maxConns - 2 {
+		dial(t, path)
+	}
+	ask(dial(t, path), question, "true")
+	if _, err := stranger.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the oldest stranger did not give way: %v", err)
+	}
+	ask(there, question, "true")
+}
+
 func TestServer_boundsConnections(t *testing.T) {
 	path := serve(t, Handler(&fakeJudge{}, Trusted(), silent))
 	conns := make([]net.Conn, maxConns)
 	for i := range conns {
 		conns[i] = dial(t, path)
-	}
-	// They are accepted in order, so that the last one's answer means that all are.
-	last := conns[maxConns-1]
-	if _, err := io.WriteString(last, get("/auth/user_exists?user=alice&server=example.com")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadFull(last, make([]byte, 1)); err != nil {
-		t.Fatal(err)
+		if _, err := io.WriteString(conns[i], get("/auth/user_exists?user=alice&server=example.com")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(conns[i], make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	one := dial(t, path)
 	if _, err := io.ReadAll(one); err != nil {
