@@ -32,7 +32,8 @@ const statePassword = "canary-redis-password"
 func startRedis(t testing.TB, args ...string) (*redistest.Server, string) {
 	t.Helper()
 	s := redistest.Start(t, append(args, "--user", "front", "on", ">"+statePassword, "~{gatehouse}:*", "-@all", "+ping",
-		"+eval", "+evalsha", "+info", "+time", "+hmget", "+hset", "+get", "+set", "+del")...)
+		"+eval", "+evalsha", "+info", "+time", "+hmget", "+hset", "+get", "+set", "+del",
+		"+hget", "+hdel", "+hlen", "+hrandfield", "+hgetall", "+zscore", "+zadd", "+zremrangebyrank", "+pexpire")...)
 	s.Aged(t, "gatehouse")
 	return s, "redis://front:" + statePassword + "@" + s.Addr
 }

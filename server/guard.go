@@ -15,8 +15,8 @@ import (
 type Guard interface {
 	// Try says whether a judge may be asked about a user's secret, by a client at an address that has waited so long for
 	// this attempt already: yes, and done must be called with the judge's outcome; or after wait, if that is positive, it is
-	// to be asked again; or no, for err. It does not block. The address is the zero Addr where the client has none, and the
-	// error is logged.
+	// to be asked again; or no, for err. The address is the zero Addr where the client has none, and the error is logged.
+	// Both Try and done may ask others, and block for 250 ms at most.
 	Try(from netip.Addr, user, host, secret string, waited time.Duration) (done func(ok bool, err error), wait time.Duration, err error)
 }
 

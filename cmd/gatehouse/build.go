@@ -60,6 +60,7 @@ type builder struct {
 	tickets   *ticket.Tickets
 	admission *admission.Counter
 	guard     *guard.Guard
+	guardFile *guardFile
 }
 
 // build makes everything that can fail before the first client comes, or before

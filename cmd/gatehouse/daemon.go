@@ -97,14 +97,16 @@ func startDaemon(ctx context.Context, configPath string, opts daemonOptions) (_ 
 	for _, w := range warnings {
 		d.logger.Warn("config", "warning", w)
 	}
-	used := &memory{dir: cfg.DataDir, logger: d.logger, metrics: d.metrics}
+	watchman := guard.New(guardSettings(cfg.Guard))
+	used := &memory{dir: cfg.DataDir, logger: d.logger, metrics: d.metrics, guard: watchman}
 	d.builder = &builder{
 		logger:    d.logger,
 		metrics:   d.metrics,
 		memory:    used,
 		tickets:   ticket.New(used),
 		admission: newAdmission(d.logger, d.metrics),
-		guard:     guard.New(guardSettings(cfg.Guard)),
+		guard:     watchman,
+		guardFile: openGuardFile(watchman, cfg.DataDir, d.logger),
 	}
 	built, err := d.builder.build(ctx, cfg, nil)
 	if err != nil {
@@ -137,6 +139,7 @@ func startDaemon(ctx context.Context, configPath string, opts daemonOptions) (_ 
 		return nil, errors.Join(err, d.builder.memory.close())
 	}
 	d.sockets.closeRest(d.logger)
+	go d.builder.guardFile.run()
 	d.ready.Store(true)
 	d.logger.Info("ready", "hosts", len(cfg.Hosts), "version", version())
 	return d, nil
@@ -226,6 +229,7 @@ func (d *daemon) Stop(ctx context.Context) error {
 	d.retiring.Wait()
 	d.cutOff()
 	errs = append(errs, d.builder.memory.close())
+	d.builder.guardFile.close(ctx)
 	d.admin.close(ctx)
 	select {
 	case <-watched:

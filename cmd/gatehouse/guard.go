@@ -20,9 +20,12 @@ func guardSettings(g config.Guard) guard.Settings {
 	}
 }
 
-func guardStatus(g *guard.Guard) *admin.Guard {
-	s := g.Stats()
-	return &admin.Guard{Delayed: s.Delayed, Refused: s.Refused, Counters: s.Counters, Known: s.Known}
+func guardStatus(b *builder) *admin.Guard {
+	s := b.guard.Stats()
+	return &admin.Guard{
+		Delayed: s.Delayed, Refused: s.Refused, Counters: s.Counters, Known: s.Known,
+		Shared: b.memory.guardShared(), Alone: s.Alone, Saved: !b.guardFile.failing.Load(),
+	}
 }
 
 // forgivePath is where the control socket has the guard forget what it has counted
@@ -45,8 +48,12 @@ func withGuard(g *guard.Guard, logger *slog.Logger, rest http.Handler) http.Hand
 				return
 			}
 		}
-		n := g.Forgive(from, user, host)
+		n, err := g.Forgive(from, user, host)
 		logger.Info("guard: forgiven", "address", q.Get("address"), "user", user, "host", host, "counts", n)
+		if err != nil {
+			http.Error(w, "forgiven at this front alone: "+err.Error(), http.StatusServiceUnavailable)
+			return
+		}
 		_, _ = fmt.Fprintf(w, "%d\n", n)
 	})
 	return mux

@@ -12,6 +12,7 @@ import (
 
 	"gatehouse.im/gatehouse/config"
 	"gatehouse.im/gatehouse/internal/admin"
+	"gatehouse.im/gatehouse/internal/guard"
 	"gatehouse.im/gatehouse/internal/state"
 	"gatehouse.im/gatehouse/internal/token"
 )
@@ -24,6 +25,7 @@ type memory struct {
 	dir     string // gatehouse_data_dir
 	logger  *slog.Logger
 	metrics *admin.Metrics
+	guard   *guard.Guard // counts there too, if it is a Redis
 
 	mu sync.Mutex // held while inUse changes
 	// inUse is nil before the first host needs it.
@@ -57,7 +59,9 @@ func (m *memory) use(cfg *config.State, needed bool) {
 	case was == nil && cfg == nil && !needed:
 		return
 	case was == nil:
-		m.inUse.Store(&memories{now: m.open(cfg, nil)})
+		first := m.open(cfg, nil)
+		m.inUse.Store(&memories{now: first})
+		m.shareGuard(nil, first)
 		return
 	case was.now.config.Equal(cfg):
 		return
@@ -75,6 +79,7 @@ func (m *memory) use(cfg *config.State, needed bool) {
 	}
 	next.past = append(next.past, past{was.now, time.Now()})
 	m.inUse.Store(next)
+	m.shareGuard(was.now, next.now)
 	time.AfterFunc(pastFor, m.forget)
 }
 

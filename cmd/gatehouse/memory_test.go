@@ -8,6 +8,7 @@ import (
 
 	"gatehouse.im/gatehouse/config"
 	"gatehouse.im/gatehouse/internal/admin"
+	"gatehouse.im/gatehouse/internal/guard"
 	"gatehouse.im/gatehouse/internal/redistest"
 	"gatehouse.im/gatehouse/internal/state"
 	"gatehouse.im/gatehouse/internal/token"
@@ -19,7 +20,7 @@ func TestMemory_past(t *testing.T) {
 	s := redistest.Start(t)
 	s.Aged(t, "gatehouse")
 	shared := &config.State{Addresses: []string{s.Socket}, Prefix: "gatehouse"}
-	m := &memory{dir: t.TempDir(), logger: slog.New(slog.DiscardHandler), metrics: admin.NewMetrics("test")}
+	m := &memory{dir: t.TempDir(), logger: slog.New(slog.DiscardHandler), metrics: admin.NewMetrics("test"), guard: guard.New(guard.Defaults())}
 	t.Cleanup(func() {
 		if err := m.close(); err != nil {
 			t.Error(err)

@@ -9,6 +9,7 @@ import (
 
 	"gatehouse.im/gatehouse/config"
 	"gatehouse.im/gatehouse/internal/admin"
+	"gatehouse.im/gatehouse/internal/guard"
 	"gatehouse.im/gatehouse/internal/state"
 	"gatehouse.im/gatehouse/internal/token"
 )
@@ -68,6 +69,31 @@ func stateConfig(s *config.State, logger *slog.Logger, metrics *admin.Metrics) s
 	return c
 }
 
+// shareGuard has the guard count in the Redis that is in use from now on, if it is
+// one, and not in that of before any more.
+func (m *memory) shareGuard(was, now *backend) {
+	if was != nil && was.redis != nil {
+		was.redis.Counters().Use(false)
+	}
+	if now.redis == nil {
+		m.guard.Share(nil, [guard.KeySize]byte{})
+		return
+	}
+	now.redis.Counters().Use(true)
+	m.guard.Share(now.redis.Counters(), now.redis.GuardKey())
+}
+
+// guardShared says whether the guard's counts are those of all fronts; nil if they are
+// not meant to be.
+func (m *memory) guardShared() *bool {
+	in := m.inUse.Load()
+	if in == nil || in.now.redis == nil {
+		return nil
+	}
+	shared := in.now.redis.Counters().State() == nil
+	return &shared
+}
+
 // shared explains the Redis that fronts share, and asks it how it is if servers
 // elsewhere are to be tried.
 func (r *report) shared(cfg *config.Config) {
@@ -75,7 +101,7 @@ func (r *report) shared(cfg *config.Config) {
 	if s == nil {
 		return
 	}
-	r.row("state", "%s%s: used tokens and tickets, as %s:*", clean(s.String()), r.at(s.Pos), clean("{"+s.Prefix+"}"))
+	r.row("state", "%s%s: used tokens, tickets and the guard's counts, as %s:*", clean(s.String()), r.at(s.Pos), clean("{"+s.Prefix+"}"))
 	if s.Durable {
 		r.row("", "a restart of it forgets nothing, says durable: it needs appendonly yes and appendfsync always")
 	}

@@ -51,7 +51,7 @@ func (d status) Status() admin.Status {
 		Started:     d.started,
 		Connections: make(map[string]int),
 		Places:      placesStatus(d.builder.admission.Counts()),
-		Guard:       guardStatus(d.builder.guard),
+		Guard:       guardStatus(d.builder),
 		Config:      d.configStatus(p.config.Path),
 	}
 	for state, n := range d.server.Connections() {

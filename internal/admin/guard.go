@@ -14,16 +14,25 @@ type Guard struct {
 	Refused  map[string]uint64 `json:"refused"`
 	Counters int               `json:"counters"` // that are kept
 	Known    int               `json:"known"`    // users of whom an address is known
+	Shared   *bool             `json:"shared"`   // the counts are those of all fronts, at the moment; nil if there is one front
+	Alone    uint64            `json:"alone"`    // attempts that were judged by the counts of this front, since others could not be had
+	Saved    bool              `json:"saved"`    // a restart forgets nothing
 }
 
 var (
 	descGuarded  = describe("guard_attempts_total", "Attempts to log in that the guard against guessing delayed or refused, by what was too much: failures with one secret, of a pair of address and user, of an address, of a user.", "result", "reason")
+	descAlone    = describe("guard_alone_total", "Attempts to log in that were judged by what this front has counted, since the shared Redis could not be asked.")
+	descShared   = describe("guard_shared", "1 if the guard's counts are those of all fronts; 0 if each front counts for itself, since the shared Redis cannot be used.")
+	descSaved    = describe("guard_saved", "1 if what the guard has counted survives a restart; 0 if it could not be saved.")
 	descCounters = describe("guard_entries", "What the guard against guessing remembers: counters of failures, and users of whom an address is known.", "kind")
 )
 
 func describeGuard(ch chan<- *prometheus.Desc) {
 	ch <- descGuarded
 	ch <- descCounters
+	ch <- descAlone
+	ch <- descShared
+	ch <- descSaved
 }
 
 func collectGuard(ch chan<- prometheus.Metric, g *Guard) {
@@ -37,4 +46,17 @@ func collectGuard(ch chan<- prometheus.Metric, g *Guard) {
 	}
 	ch <- prometheus.MustNewConstMetric(descCounters, prometheus.GaugeValue, float64(g.Counters), "counter")
 	ch <- prometheus.MustNewConstMetric(descCounters, prometheus.GaugeValue, float64(g.Known), "known")
+	ch <- prometheus.MustNewConstMetric(descSaved, prometheus.GaugeValue, number(g.Saved))
+	if g.Shared != nil {
+		ch <- prometheus.MustNewConstMetric(descShared, prometheus.GaugeValue, number(*g.Shared))
+		ch <- prometheus.MustNewConstMetric(descAlone, prometheus.CounterValue, float64(g.Alone))
+	}
+}
+
+// number is how metrics say whether something is so.
+func number(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
 }

@@ -16,7 +16,7 @@ func newStateSeries() stateSeries {
 	s := stateSeries{
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gatehouse_state_errors_total",
-			Help: "Questions to the shared Redis (gatehouse_state) that it has not answered, or could not: token (was it used), ticket (keep it) or redeem (is it good).",
+			Help: "Questions to the shared Redis (gatehouse_state) that it has not answered, or could not: token (was it used), ticket (keep it), redeem (is it good) or guard (may it be tried, and what came of it).",
 		}, []string{"operation"}),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "gatehouse_state_duration_seconds",
@@ -24,14 +24,14 @@ func newStateSeries() stateSeries {
 			Buckets: buckets,
 		}, []string{"operation"}),
 	}
-	for _, operation := range []string{"token", "ticket", "redeem"} {
+	for _, operation := range []string{"token", "ticket", "redeem", "guard"} {
 		s.errors.WithLabelValues(operation)
 		s.took.WithLabelValues(operation)
 	}
 	return s
 }
 
-// State counts a question to the shared Redis: "token", "ticket" or "redeem".
+// State counts a question to the shared Redis: "token", "ticket", "redeem" or "guard".
 func (m *Metrics) State(operation string, took time.Duration, err error) {
 	if err != nil {
 		m.state.errors.WithLabelValues(operation).Inc()

@@ -1,178 +1,80 @@
 package guard
 
-import (
-	"math"
-	"sync"
-	"time"
-)
+import "time"
 
-// Counters keep counts that fade. [Guard] has them in memory; several gatehouses could share theirs in a store. Every
-// method is safe for concurrent use, and one step: two callers never see the same place free.
+// Counters are the memory of a [Guard]: counts that fade, the places of attempts that are under way, and where users are at
+// home. [Memory] is one in this process; internal/state has one that several gatehouses share. Every method is safe for
+// concurrent use, and one step as far as places are concerned: two callers never get the same one.
 type Counters interface {
-	// Score returns a count as it has faded by now, without the places that are taken.
-	Score(k Key, halfLife time.Duration) float64
-	// Reserve takes a place if count and places together stay within limit. It returns the count, to tell whether others'
-	// places are what is in the way.
-	Reserve(k Key, halfLife time.Duration, limit float64) (score float64, ok bool)
-	// Settle gives a place back if placed is true, and adds to the count, which does not get below 0. It returns the count
-	// as it was before.
-	Settle(k Key, halfLife time.Duration, placed bool, add float64) (before float64)
-	// Forgive drops the counts that the key's Address and User have a part in; one that is 0 stands for any, but not both.
-	// It returns how many there were.
-	Forgive(address, user uint32) int
-	// Len returns how many counters there are, those included that have faded and were not cleared away yet.
-	Len() int
+	// Take takes a place in each count that the attempt is judged by, if there is one in all of them and the client has
+	// waited long enough.
+	Take(a *Attempt) (Answer, error)
+	// Settle gives back the places that Take has granted, and counts the outcome. The Answer is the zero one if others were
+	// asked about the attempt: then there is the outcome to count, and no place.
+	Settle(a *Attempt, got Answer, o Outcome) error
+	// Forgive drops the counts that an address and a user have a part in; one that is 0 stands for any, but not both. Places
+	// stay. It returns how many there were.
+	Forgive(address, user uint64) (int, error)
 }
+
+// Attempt is one to log in, as far as Counters may know it.
+type Attempt struct {
+	Address, User uint64 // hashes with a key, not 0
+	Mark          uint16 // of a hash of the secret
+	Settings      *Settings
+	Waited        time.Duration // by the client, for this attempt
+}
+
+// Limit returns how high a count may get with this attempt; 0 if it does not matter.
+func (a *Attempt) Limit(r Reason) float64 { return a.Settings.limit(r) }
+
+// Enough returns up to which count the client has waited long enough.
+func (a *Attempt) Enough(r Reason) float64 { return a.Settings.enough(r, a.Waited) }
+
+// allows says whether a count is not in the way of an attempt, however many others are under way.
+func (a *Attempt) allows(r Reason, score float64) bool {
+	limit := a.Limit(r)
+	return limit == 0 || score+1 <= limit && score <= a.Enough(r)
+}
+
+// Answer is what Counters say to an attempt.
+type Answer struct {
+	Granted bool // it may be made, and has its places
+	Known   bool // the user has logged in from this address lately
+	// Scores are the counts that it is judged by, 0 for others, without the places that are taken.
+	Scores [Reasons]float64
+	Place  int64 // is for the Counters alone
+}
+
+// Judges says whether a count matters for the attempt: those of the address and the user do not where he is known.
+func (n Answer) Judges(a *Attempt, r Reason) bool { return (r <= Pair || !n.Known) && a.Limit(r) > 0 }
+
+// Possible says whether the parts of an answer agree.
+func (n Answer) Possible(a *Attempt) bool {
+	for r := range Reasons {
+		s := n.Scores[r]
+		if !(s >= 0 && s <= MaxScore) { // which NaN is not either
+			return false
+		}
+		if n.Granted && n.Judges(a, r) && !a.allows(r, s) {
+			return false
+		}
+	}
+	return true
+}
+
+// MaxScore is how high a count gets.
+const MaxScore = 1e6
+
+// Outcome is what became of an attempt.
+type Outcome int
+
+// The outcomes.
+const (
+	Undecided Outcome = iota // nobody could say, which counts for nothing
+	Refused
+	Accepted
+)
 
 // negligible is a count that is as good as none: seven half-lives after a single failure.
 const negligible = 1.0 / 128
-
-// counter is one count, as it was at a time.
-type counter struct {
-	score         float64
-	at            time.Duration // since the start of the memory
-	pending       int32         // places
-	address, user uint32
-}
-
-func (c counter) faded(now, halfLife time.Duration) float64 {
-	if c.score == 0 {
-		return 0
-	}
-	s := c.score * math.Exp2(-float64(now-c.at)/float64(halfLife))
-	if s < negligible {
-		return 0
-	}
-	return s
-}
-
-const (
-	shards     = 64
-	perShard   = 1024 // counters
-	maxSampled = 8
-)
-
-// memory is Counters in this process: at most shards*perShard of them, some 6 MiB.
-type memory struct {
-	began  time.Time
-	shards [shards]shard
-}
-
-type shard struct {
-	mu sync.Mutex // guards m
-	m  map[uint64]counter
-	_  [48]byte // a cache line for each
-}
-
-func newMemory() *memory {
-	m := &memory{began: time.Now()}
-	for i := range m.shards {
-		m.shards[i].m = make(map[uint64]counter)
-	}
-	return m
-}
-
-// now is by the clock that nobody sets.
-func (m *memory) now() time.Duration { return time.Since(m.began) }
-
-func (m *memory) shard(id uint64) *shard { return &m.shards[id>>32%shards] }
-
-func (m *memory) Score(k Key, halfLife time.Duration) float64 {
-	now, s := m.now(), m.shard(k.ID)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.m[k.ID].faded(now, halfLife)
-}
-
-func (m *memory) Reserve(k Key, halfLife time.Duration, limit float64) (float64, bool) {
-	now, s := m.now(), m.shard(k.ID)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c, known := s.m[k.ID]
-	score := c.faded(now, halfLife)
-	if score+float64(c.pending)+1 > limit {
-		return score, false
-	}
-	if !known {
-		s.makeRoom(now, halfLife)
-	}
-	s.m[k.ID] = counter{score, now, c.pending + 1, k.Address, k.User}
-	return score, true
-}
-
-func (m *memory) Settle(k Key, halfLife time.Duration, placed bool, add float64) float64 {
-	now, s := m.now(), m.shard(k.ID)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c, known := s.m[k.ID]
-	before := c.faded(now, halfLife)
-	if placed && c.pending > 0 { // it may have been forgotten in between
-		c.pending--
-	}
-	score := max(before+add, 0)
-	switch {
-	case score < negligible && c.pending == 0:
-		delete(s.m, k.ID)
-		return before
-	case !known:
-		s.makeRoom(now, halfLife)
-	}
-	s.m[k.ID] = counter{score, now, c.pending, k.Address, k.User}
-	return before
-}
-
-// makeRoom looks at a few counters by chance. It drops those that have faded, so that the memory follows what is in use;
-// and the lowest if the shard is full. One with many failures goes only where all that were looked at have as many.
-func (s *shard) makeRoom(now, halfLife time.Duration) {
-	var (
-		sampled int
-		lowest  uint64
-		least   = math.Inf(1)
-	)
-	for id, c := range s.m {
-		score := c.faded(now, halfLife) + float64(c.pending)
-		if score == 0 {
-			delete(s.m, id)
-		} else if score < least {
-			lowest, least = id, score
-		}
-		if sampled++; sampled == maxSampled || sampled == 2 && len(s.m) < perShard {
-			break
-		}
-	}
-	if len(s.m) >= perShard {
-		delete(s.m, lowest)
-	}
-}
-
-func (m *memory) Forgive(address, user uint32) (n int) {
-	for i := range m.shards {
-		s := &m.shards[i]
-		s.mu.Lock()
-		for id, c := range s.m {
-			if (address == 0 || c.address == address) && (user == 0 || c.user == user) && (address != 0 || user != 0) {
-				if c.pending == 0 {
-					delete(s.m, id)
-				} else {
-					c.score = 0
-					s.m[id] = c
-				}
-				n++
-			}
-		}
-		s.mu.Unlock()
-	}
-	return n
-}
-
-func (m *memory) Len() (n int) {
-	for i := range m.shards {
-		s := &m.shards[i]
-		s.mu.Lock()
-		n += len(s.m)
-		s.mu.Unlock()
-	}
-	return n
-}
-
-var _ Counters = (*memory)(nil)

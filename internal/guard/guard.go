@@ -1,27 +1,32 @@
 package guard
 
 import (
-	"hash/maphash"
-	"math"
 	"net/netip"
 	"sync/atomic"
 	"time"
 )
 
 // Guard judges attempts to log in. Create it with [New]. Its methods may be called by any number of goroutines; none of
-// them waits.
+// them waits for anything but shared Counters.
 type Guard struct {
 	settings atomic.Pointer[Settings]
-	hasher   hasher
-	counters Counters
-	known    *known
-	delayed  [reasons]atomic.Uint64
-	refused  [reasons]atomic.Uint64
+	own      hasher
+	memory   *Memory
+	shared   atomic.Pointer[shared] // nil for none
+	delayed  [Reasons]atomic.Uint64
+	refused  [Reasons]atomic.Uint64
+	alone    atomic.Uint64
+}
+
+// shared are Counters that others have too.
+type shared struct {
+	Counters
+	hasher hasher
 }
 
 // New returns a Guard that has counted nothing yet.
 func New(s Settings) *Guard {
-	g := &Guard{hasher: hasher{maphash.MakeSeed()}, counters: newMemory(), known: newKnown()}
+	g := &Guard{own: newHasher(), memory: NewMemory()}
 	g.Set(s)
 	return g
 }
@@ -29,11 +34,25 @@ func New(s Settings) *Guard {
 // Set changes the settings. What was counted stays, and counts by the new ones.
 func (g *Guard) Set(s Settings) { g.settings.Store(&s) }
 
-// busy is when to ask again where others' attempts, whose outcome is not known yet, have taken all the places.
-const busy = 50 * time.Millisecond
+// Share has attempts be judged by Counters that other guards have as well, with the same secret key; nil ends it. They are
+// asked twice for an attempt, without a lock. While they fail the guard's own memory judges, which has what has come to
+// this guard: all but the rest goes on.
+func (g *Guard) Share(c Counters, key [KeySize]byte) {
+	if c == nil {
+		g.shared.Store(nil)
+		return
+	}
+	g.shared.Store(&shared{c, hasher{key}})
+}
+
+// busy is when to ask again where others' attempts, whose outcome is not known yet, have taken all the places: later each
+// time, since each costs a question to shared counters.
+func busy(waited time.Duration) time.Duration {
+	return min(50*time.Millisecond+waited/4, 250*time.Millisecond)
+}
 
 // Try says whether a judge may be asked about a user's secret. The user is prepared; waited is how long the client has
-// waited for this attempt already. One of three comes back:
+// waited for this attempt already. It waits as long as shared Counters do. One of three comes back:
 //
 //   - done: ask. The caller must call it, once, with the outcome: (true, nil) yes, (false, nil) no, and an error where
 //     nobody could say, which is as if there had been no attempt.
@@ -44,23 +63,25 @@ func (g *Guard) Try(from netip.Addr, user, host, secret string, waited time.Dura
 	if s.allowed(from.Unmap().WithZone("")) {
 		return func(bool, error) {}, 0, nil
 	}
-	a := &attempt{guard: g, halfLife: s.HalfLife, keys: g.hasher.keys(origin(from), user, host, secret)}
-	judged := User
-	if g.known.has(a.keys[Pair].User, a.keys[Pair].Address) {
-		judged = Pair
+	prefix := origin(from)
+	a := &attempt{guard: g, Attempt: g.own.attempt(prefix, user, host, secret)}
+	a.Settings, a.Waited = s, waited
+	got := a.take(prefix, user, host, secret)
+	if got.Granted {
+		return a.done, 0, nil
 	}
 	var (
 		delay time.Duration
 		why   Reason
 	)
-	for r := range judged + 1 {
-		limit := s.limit(r)
-		if limit == 0 {
+	for r := range Reasons {
+		if !got.Judges(&a.Attempt, r) {
 			continue
 		}
-		score := g.counters.Score(a.keys[r], s.HalfLife)
+		score, limit := got.Scores[r], s.limit(r)
 		if score+1 > limit {
-			return nil, 0, g.refuse(r)
+			g.refused[r].Add(1)
+			return nil, 0, Refusal(r)
 		}
 		if d := s.delay(score, limit); d > delay {
 			delay, why = d, r
@@ -72,99 +93,94 @@ func (g *Guard) Try(from netip.Addr, user, host, secret string, waited time.Dura
 		}
 		return nil, delay - waited, nil
 	}
-	for r := range judged + 1 {
-		limit := s.limit(r)
-		if limit == 0 {
-			continue
-		}
-		score, ok := g.counters.Reserve(a.keys[r], s.HalfLife, limit)
-		a.placed[r] = ok
-		if ok {
-			continue
-		}
-		a.giveBack()
-		if score+1 > limit {
-			return nil, 0, g.refuse(r)
-		}
-		return nil, busy, nil
-	}
-	return a.done, 0, nil
+	return nil, busy(waited), nil
 }
 
-func (g *Guard) refuse(r Reason) error {
-	g.refused[r].Add(1)
-	return Refusal(r)
-}
-
-// attempt is one that may be made.
+// attempt is one with what was answered.
 type attempt struct {
-	guard    *Guard
-	halfLife time.Duration
-	keys     [reasons]Key
-	placed   [reasons]bool
+	guard *Guard
+	Attempt
+	got    Answer // of the guard's own memory, which may have it from others
+	theirs *theirs
+}
+
+// theirs is an attempt as shared Counters know it.
+type theirs struct {
+	*shared
+	Attempt
+	got Answer // zero if they could not say
+}
+
+// take asks the shared counters, or else the guard's own.
+func (a *attempt) take(prefix netip.Prefix, user, host, secret string) Answer {
+	g := a.guard
+	if sh := g.shared.Load(); sh != nil {
+		t := &theirs{shared: sh, Attempt: sh.hasher.attempt(prefix, user, host, secret)}
+		t.Settings, t.Waited = a.Settings, a.Waited
+		a.theirs = t
+		var err error
+		if t.got, err = sh.Take(&t.Attempt); err == nil {
+			g.memory.follow(&a.Attempt, t.got)
+			a.got = t.got
+			return a.got
+		}
+		t.got = Answer{}
+		g.alone.Add(1)
+	}
+	a.got, _ = g.memory.Take(&a.Attempt)
+	return a.got
 }
 
 func (a *attempt) done(ok bool, err error) {
+	outcome := Refused
 	switch {
 	case err != nil:
-		a.giveBack()
+		outcome = Undecided
 	case ok:
-		a.settle(Secret, math.Inf(-1))
-		spent := a.settle(Pair, math.Inf(-1))
-		a.settle(Address, -spent)
-		a.settle(User, -spent)
-		a.guard.known.add(a.keys[Pair].User, a.keys[Pair].Address)
-	default:
-		add := 0.0
-		if a.settle(Secret, 1) == 0 {
-			add = 1
-		}
-		for r := Pair; r <= User; r++ {
-			a.settle(r, add)
-		}
+		outcome = Accepted
 	}
-}
-
-// giveBack ends the attempt as if it had not been.
-func (a *attempt) giveBack() {
-	for r := range User + 1 {
-		if a.placed[r] {
-			a.settle(r, 0)
-		}
+	_ = a.guard.memory.Settle(&a.Attempt, a.got, outcome)
+	if t := a.theirs; t != nil && (outcome != Undecided || t.got.Granted) {
+		// If it fails this guard has counted, and the places there end by themselves.
+		_ = t.Settle(&t.Attempt, t.got, outcome)
 	}
-}
-
-func (a *attempt) settle(r Reason, add float64) (before float64) {
-	before = a.guard.counters.Settle(a.keys[r], a.halfLife, a.placed[r], add)
-	a.placed[r] = false
-	return before
 }
 
 // Forgive forgets what was counted of an address, with the users that were tried from it, or of a user, with the addresses
-// from where; or of the two together. What is not meant is the zero Addr, or empty. It returns how many counts there were.
-func (g *Guard) Forgive(from netip.Addr, user, host string) int {
-	var address, name uint32
-	if from.IsValid() {
-		address = g.hasher.address(origin(from))
+// from where; or of the two together. What is not meant is the zero Addr, or empty. It returns how many counts there were,
+// and the error of shared Counters: then it is forgotten here alone.
+func (g *Guard) Forgive(from netip.Addr, user, host string) (int, error) {
+	hashes := func(h *hasher) (address, name uint64) {
+		if from.IsValid() {
+			address = h.address(origin(from))
+		}
+		if user != "" {
+			name = h.user(user, host)
+		}
+		return address, name
 	}
-	if user != "" {
-		name = g.hasher.user(user, host)
+	n, _ := g.memory.Forgive(hashes(&g.own))
+	sh := g.shared.Load()
+	if sh == nil {
+		return n, nil
 	}
-	return g.counters.Forgive(address, name)
+	theirs, err := sh.Forgive(hashes(&sh.hasher))
+	return max(n, theirs), err
 }
 
 // Stats are what the guard has done since its start.
 type Stats struct {
 	// Delayed and Refused are attempts, by the word of the [Reason].
 	Delayed, Refused map[string]uint64
-	Counters         int // that are kept
-	Known            int // users of whom an address is known
+	Alone            uint64 // attempts that were judged by this guard's own memory, since shared Counters failed
+	Counters         int    // that are kept in it
+	Known            int    // users of whom it knows an address
 }
 
 // Stats returns numbers for people.
 func (g *Guard) Stats() Stats {
-	s := Stats{make(map[string]uint64), make(map[string]uint64), g.counters.Len(), g.known.len()}
-	for r := range User + 1 {
+	s := Stats{make(map[string]uint64), make(map[string]uint64), g.alone.Load(), g.memory.size(), g.memory.known.len()}
+	for r := range Reasons {
 		s.Delayed[r.String()] = g.delayed[r].Load()
 		s.Refused[r.String()] = g.refused[r].Load()
 	}

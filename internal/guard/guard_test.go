@@ -3,8 +3,8 @@ package guard
 import (
 	"errors"
 	"fmt"
-	"math"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -85,7 +85,7 @@ func TestGuard_stats(t *testing.T) {
 		w.guess(12, attacker, "alice")
 		w.want("bob", home, "bob", right, "yes")
 		s := w.guard.Stats()
-		if s.Refused["pair"] != 2 || s.Delayed["pair"] != 4 || s.Known != 1 || s.Counters < 3 || len(s.Refused) != reasons {
+		if s.Refused["pair"] != 2 || s.Delayed["pair"] != 4 || s.Known != 1 || s.Counters < 3 || len(s.Refused) != int(Reasons) {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -94,7 +94,7 @@ func TestGuard_stats(t *testing.T) {
 // What a Refusal says is for the log, which has who and from where already.
 func TestRefusal_tellsNoSecret(t *testing.T) {
 	seen := make(map[string]bool)
-	for r := range User + 1 {
+	for r := range Reasons {
 		text := Refusal(r).Error()
 		if seen[text] || len(text) < len("guard: x") || text[:7] != "guard: " {
 			t.Errorf("%s: %q", r, text)
@@ -103,21 +103,29 @@ func TestRefusal_tellsNoSecret(t *testing.T) {
 	}
 }
 
+// nth is an attempt of which no two have anything in common.
+func nth(n uint64, s *Settings) *Attempt {
+	return &Attempt{Address: n * 0x9e3779b97f4a7c15, User: n*0xbf58476d1ce4e5b9 + 1, Settings: s, Waited: time.Hour}
+}
+
+func refuse(m *Memory, a *Attempt) { _ = m.Settle(a, Answer{}, Refused) }
+
 // A flood of new counters does not drive out one that is high.
 func TestMemory_floodKeepsHighCounts(t *testing.T) {
-	m := newMemory()
-	k := Key{1, 2, 3}
-	const halfLife = time.Hour
-	for range 9 {
-		m.Settle(k, halfLife, false, 1)
+	m := NewMemory()
+	s := Defaults()
+	for i := range uint16(9) {
+		a := nth(1, &s)
+		a.Mark = i
+		refuse(m, a)
 	}
-	for i := range uint64(3 * shards * perShard) {
-		m.Settle(Key{ID: (i + 10) * 0x9e3779b97f4a7c15, Address: 1}, halfLife, false, 1)
+	for i := range uint64(shards * perShard) {
+		refuse(m, nth(i+10, &s))
 	}
-	if s := m.Score(k, halfLife); s < 8.9 {
-		t.Errorf("9 have become %v", s)
+	if got, _ := m.Take(nth(1, &s)); got.Scores[Pair] < 8.9 || got.Scores[User] < 8.9 {
+		t.Errorf("9 have become %v", got.Scores)
 	}
-	if n := m.Len(); n > shards*perShard {
+	if n := m.size(); n > shards*perShard {
 		t.Errorf("%d counters", n)
 	}
 }
@@ -125,52 +133,38 @@ func TestMemory_floodKeepsHighCounts(t *testing.T) {
 // What has faded is cleared away by what comes.
 func TestMemory_clearsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory()
-		for i := range uint64(shards * perShard) {
-			m.Settle(Key{ID: i * 0x9e3779b97f4a7c15, Address: 1}, time.Second, false, 1)
-			if i%100 == 0 {
+		m := NewMemory()
+		s := Settings{HalfLife: time.Second}
+		for i := range uint64(shards * perShard / 4) {
+			refuse(m, nth(i+1, &s))
+			if i%25 == 0 {
 				time.Sleep(time.Second)
 			}
 		}
-		if n := m.Len(); n > 10_000 {
+		if n := m.size(); n > 10_000 {
 			t.Errorf("%d counters, where 700 count", n)
 		}
 	})
 }
 
-func TestMemory_reserve(t *testing.T) {
-	m := newMemory()
-	k := Key{ID: 7, User: 1}
-	const halfLife = time.Hour
-	for i := range 4 {
-		if _, ok := m.Reserve(k, halfLife, 3); ok != (i < 3) {
-			t.Errorf("place %d: %v", i, ok)
-		}
+// A counter may be driven out while an attempt has a place in it.
+func TestMemory_placeIsGone(t *testing.T) {
+	m := NewMemory()
+	s := Settings{PerPair: 1, HalfLife: time.Hour}
+	a := nth(1, &s)
+	got, _ := m.Take(a)
+	for i := range m.shards {
+		clear(m.shards[i].m)
 	}
-	m.Settle(k, halfLife, true, 1) // a failure takes its place for good
-	if score, ok := m.Reserve(k, halfLife, 3); ok || math.Abs(score-1) > 0.01 {
-		t.Errorf("with a failure: %v, %v", score, ok)
-	}
-	m.Settle(k, halfLife, true, 0)
-	if _, ok := m.Reserve(k, halfLife, 3); !ok {
-		t.Error("a place that was given back is not free")
-	}
-	if before := m.Settle(k, halfLife, true, math.Inf(-1)); math.Abs(before-1) > 0.01 {
-		t.Errorf("before it was forgiven: %v", before)
-	}
-	m.Settle(k, halfLife, true, -5)
-	if n := m.Len(); n != 0 {
-		t.Errorf("%d counters are left", n)
-	}
-	m.Settle(k, halfLife, true, 0) // its counter was driven out meanwhile
-	if _, ok := m.Reserve(k, halfLife, 1); !ok {
-		t.Error("no place is left")
+	_ = m.Settle(a, got, Undecided)
+	if got, _ := m.Take(a); !got.Granted || m.size() != 2 {
+		t.Errorf("%+v, %d counters", got, m.size())
 	}
 }
 
 func TestKnown_bounded(t *testing.T) {
 	k := newKnown()
-	for i := range uint32(2 * shards * knownPerShard) {
+	for i := range uint64(2 * shards * knownPerShard) {
 		k.add(i*2654435761, 1)
 	}
 	if n := k.len(); n > shards*knownPerShard || n < shards*knownPerShard/2 {
@@ -180,23 +174,30 @@ func TestKnown_bounded(t *testing.T) {
 
 // Nothing runs together in a key: neither names nor hosts nor kinds.
 func TestHasher_keys(t *testing.T) {
-	g := New(Defaults())
-	seen := make(map[uint64]string)
+	h := newHasher()
+	seen := make(map[key]string)
 	for _, c := range []struct{ ip, user, host, secret string }{
-		{"192.0.2.1", "ab", "c", "x"}, {"192.0.2.1", "a", "bc", "x"}, {"192.0.2.2", "ab", "c", "x"},
-		{"2001:db8::1", "ab", "c", "x"}, {"2001:db8:0:1::1", "ab", "c", "x"},
+		{"192.0.2.1", "ab", "c", "x"}, {"192.0.2.1", "a", "bc", "x"}, {"192.0.2.2", "ab", "c", "x"}, {"192.0.2.1", "ab", "c", "y"},
+		{"2001:db8::1", "ab", "c", "x"}, {"2001:db8:0:1::1", "ab", "c", "x"}, {"192.0.2.1", strings.Repeat("long", 300), "c", "x"},
 	} {
-		keys := g.hasher.keys(origin(netip.MustParseAddr(c.ip)), c.user, c.host, c.secret)
-		for r := range User + 1 {
+		a := h.attempt(origin(netip.MustParseAddr(c.ip)), c.user, c.host, c.secret)
+		if a != h.attempt(origin(netip.MustParseAddr(c.ip)), c.user, c.host, c.secret) {
+			t.Errorf("%v has two keys", c)
+		}
+		for r := range Reasons {
 			name := map[Reason]string{
 				Secret: fmt.Sprint(c), Pair: fmt.Sprint(c.ip, " ", c.user, " ", c.host), Address: c.ip, User: fmt.Sprint(c.user, " ", c.host),
 			}[r]
 			name = fmt.Sprint(r, " ", name)
-			if other, ok := seen[keys[r].ID]; ok && other != name {
+			if other, ok := seen[a.key(r)]; ok && other != name {
 				t.Errorf("%s and %s have one key", name, other)
 			}
-			seen[keys[r].ID] = name
+			seen[a.key(r)] = name
 		}
+	}
+	other := newHasher()
+	if p := origin(netip.MustParseAddr("192.0.2.1")); h.address(p) == other.address(p) || h.user("a", "b") == other.user("a", "b") {
+		t.Error("two keys make the same hash")
 	}
 	if got := origin(netip.Addr{}); got != (netip.Prefix{}) {
 		t.Errorf("no address is %v", got)
@@ -220,7 +221,7 @@ func TestGuard_race(t *testing.T) {
 				case i%3 == 0:
 					done(false, down)
 				case i%50 == 1:
-					g.Forgive(netip.Addr{}, "nobody", "a.example")
+					_, _ = g.Forgive(netip.Addr{}, "nobody", "a.example")
 					done(false, down)
 				default:
 					failures[i%4].Add(1)
@@ -239,9 +240,8 @@ func TestGuard_race(t *testing.T) {
 			t.Errorf("address %d made %d guesses", i, n)
 		}
 	}
-	m := g.counters.(*memory)
-	for i := range m.shards {
-		for _, c := range m.shards[i].m {
+	for i := range g.memory.shards {
+		for _, c := range g.memory.shards[i].m {
 			if c.pending != 0 || c.score > 21 {
 				t.Errorf("left: %+v", c)
 			}

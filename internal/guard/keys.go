@@ -1,50 +1,50 @@
 package guard
 
 import (
-	"hash/maphash"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
 	"net/netip"
 )
 
-// Key names a counter, by hashes with the process's key.
-type Key struct {
-	ID uint64
-	// Address and User say whose counter it is, 0 for that of all; [Counters.Forgive] finds it by them.
-	Address, User uint32
+// KeySize is the length of a key in bytes.
+const KeySize = 32
+
+// hasher makes of names what Counters may see, by a key.
+type hasher struct{ key [KeySize]byte }
+
+func newHasher() (h hasher) {
+	_, _ = rand.Read(h.key[:]) // never fails, since Go 1.24
+	return h
 }
 
-// hasher makes keys.
-type hasher struct{ seed maphash.Seed }
-
-// sum hashes parts, of which the first says what it is about.
-func (h hasher) sum(kind byte, address netip.Prefix, parts ...string) uint64 {
-	var m maphash.Hash
-	m.SetSeed(h.seed)
-	_ = m.WriteByte(kind)
+// sum hashes parts, of which the first says what it is about. It is the beginning of SHA-256, which nobody who has it can
+// go on from without the key.
+func (h *hasher) sum(kind byte, address netip.Prefix, parts ...string) uint64 {
+	var room [256]byte
 	a := address.Addr().As16()
-	_, _ = m.Write(a[:])
+	b := append(append(append(room[:0], h.key[:]...), kind), a[:]...)
 	for _, part := range parts {
-		_, _ = m.WriteString(part)
-		_ = m.WriteByte(0) // is in no name
+		b = append(append(b, part...), 0) // which is in no name
 	}
-	return m.Sum64()
+	sum := sha256.Sum256(b)
+	clear(b) // of the secret
+	return binary.BigEndian.Uint64(sum[:])
 }
 
-func (h hasher) address(prefix netip.Prefix) uint32 { return tag(h.sum('a', prefix)) }
+// not0 is a hash that stands for somebody.
+func not0(sum uint64) uint64 { return max(sum, 1) }
 
-func (h hasher) user(user, host string) uint32 { return tag(h.sum('u', netip.Prefix{}, user, host)) }
+func (h *hasher) address(prefix netip.Prefix) uint64 { return not0(h.sum('a', prefix)) }
 
-// tag is part of a hash that stands for somebody, and is not 0.
-func tag(sum uint64) uint32 { return max(uint32(sum), 1) } // #nosec G115 -- part of it
+func (h *hasher) user(user, host string) uint64 { return not0(h.sum('u', netip.Prefix{}, user, host)) }
 
-// keys are all that an attempt is counted by.
-func (h hasher) keys(prefix netip.Prefix, user, host, secret string) (keys [reasons]Key) {
-	a, u := h.address(prefix), h.user(user, host)
-	mark := uint16(h.sum('s', prefix, user, host, secret)) // #nosec G115 -- too little to find the secret by
-	keys[Secret] = Key{h.sum('m', prefix, user, host, string([]byte{byte(mark), byte(mark >> 8)})), a, u}
-	keys[Pair] = Key{h.sum('p', prefix, user, host), a, u}
-	keys[Address] = Key{h.sum('A', prefix), a, 0}
-	keys[User] = Key{h.sum('U', netip.Prefix{}, user, host), 0, u}
-	return keys
+// attempt is all that an attempt is counted by. Of the secret it has too little to find it by.
+func (h *hasher) attempt(prefix netip.Prefix, user, host, secret string) Attempt {
+	return Attempt{
+		Address: h.address(prefix), User: h.user(user, host),
+		Mark: uint16(h.sum('s', prefix, user, host, secret)), // #nosec G115 -- part of it
+	}
 }
 
 // origin is what counts as one address: an address of IPv4, a /64 of IPv6. What is none of both is one as well.

@@ -17,37 +17,45 @@ const (
 type known struct {
 	began  time.Time
 	shards [shards]struct {
-		mu sync.Mutex // guards m
-		m  map[uint32]homes
+		mu      sync.Mutex // guards the rest
+		m       map[uint64]homes
+		changed bool // notably, since the last save
 	}
 }
 
-// homes are the addresses of a user, in any order; 0 is none.
+// homes are the addresses of a user, by half of their hash, in any order; 0 is none.
 type homes struct {
 	address [knownAddresses]uint32
-	seen    [knownAddresses]uint32 // in seconds since the start
+	seen    [knownAddresses]uint32 // in seconds, see known.now
 }
+
+// notable is by how much the time has to change at which an address was seen last: most logins are from where the user was
+// a minute ago, and need not be written.
+const notable = uint32(time.Hour / time.Second)
+
+func half(address uint64) uint32 { return max(uint32(address), 1) } // #nosec G115 -- part of it
 
 func newKnown() *known {
 	k := &known{began: time.Now()}
 	for i := range k.shards {
-		k.shards[i].m = make(map[uint32]homes)
+		k.shards[i].m = make(map[uint64]homes)
 	}
 	return k
 }
 
-func (k *known) now() uint32 { return uint32(time.Since(k.began) / time.Second) } // #nosec G115 -- for 136 years
+// now is in seconds since knownFor before the start, by the clock that nobody sets: there is room for what was seen before.
+func (k *known) now() uint32 { return uint32((knownFor + time.Since(k.began)) / time.Second) } // #nosec G115 -- for 136 years
 
 func fresh(seen, now uint32) bool { return now-seen <= uint32(knownFor/time.Second) }
 
 // has says whether a user has logged in from an address lately.
-func (k *known) has(user, address uint32) bool {
-	s, now := &k.shards[user%shards], k.now()
+func (k *known) has(user, address uint64) bool {
+	s, now, wanted := &k.shards[user%shards], k.now(), half(address)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := s.m[user]
 	for i, a := range h.address {
-		if a == address {
+		if a == wanted {
 			return fresh(h.seen[i], now)
 		}
 	}
@@ -55,8 +63,8 @@ func (k *known) has(user, address uint32) bool {
 }
 
 // add remembers a login, in the place of the one that is longest ago.
-func (k *known) add(user, address uint32) {
-	s, now := &k.shards[user%shards], k.now()
+func (k *known) add(user, address uint64) {
+	s, now, wanted := &k.shards[user%shards], k.now(), half(address)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h, ok := s.m[user]
@@ -65,7 +73,7 @@ func (k *known) add(user, address uint32) {
 	}
 	place := 0
 	for i, a := range h.address {
-		if a == address || a == 0 {
+		if a == wanted || a == 0 {
 			place = i
 			break
 		}
@@ -73,15 +81,16 @@ func (k *known) add(user, address uint32) {
 			place = i
 		}
 	}
-	h.address[place], h.seen[place] = address, now
+	s.changed = s.changed || h.address[place] != wanted || now-h.seen[place] > notable
+	h.address[place], h.seen[place] = wanted, now
 	s.m[user] = h
 }
 
 // dropOne drops, of a few users by chance, the one who has not been here for longest.
-func dropOne(m map[uint32]homes) {
+func dropOne(m map[uint64]homes) {
 	var (
 		sampled int
-		oldest  uint32
+		oldest  uint64
 		least   uint32
 	)
 	for user, h := range m {

@@ -253,16 +253,16 @@ var scenarios = map[string]func(*world){
 		w.guess(20, attacker, "alice")
 		w.guess(20, attacker, "bob")
 		w.want("before", attacker, "alice", right, "pair")
-		if n := w.guard.Forgive(netip.Addr{}, "alice", "a.example"); n == 0 {
+		if n, err := w.guard.Forgive(netip.Addr{}, "alice", "a.example"); n == 0 || err != nil {
 			w.t.Error("nothing to forgive a user")
 		}
 		w.want("a user", attacker, "alice", right, "yes")
 		w.want("not the other", attacker, "bob", right, "pair")
-		if n := w.guard.Forgive(netip.MustParseAddr(attacker), "", ""); n == 0 {
+		if n, err := w.guard.Forgive(netip.MustParseAddr(attacker), "", ""); n == 0 || err != nil {
 			w.t.Error("nothing to forgive an address")
 		}
 		w.want("an address", attacker, "bob", right, "yes")
-		if n := w.guard.Forgive(netip.Addr{}, "", ""); n != 0 {
+		if n, err := w.guard.Forgive(netip.Addr{}, "", ""); n != 0 || err != nil {
 			w.t.Errorf("nobody in particular had %d", n)
 		}
 	},

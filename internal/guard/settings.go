@@ -48,6 +48,15 @@ func (s *Settings) delay(score, limit float64) time.Duration {
 	return time.Duration(over * float64(s.Delay)).Round(time.Millisecond)
 }
 
+// enough is up to which count so long a wait is enough. It stays clear of what delay rounds.
+func (s *Settings) enough(r Reason, waited time.Duration) float64 {
+	waited += time.Millisecond
+	if waited >= s.Delay {
+		return MaxScore
+	}
+	return s.limit(r) / 2 * (1 + float64(waited)/float64(s.Delay))
+}
+
 // Reason is which count it is about.
 type Reason int
 
@@ -57,18 +66,19 @@ const (
 	Pair
 	Address
 	User
-	reasons int = iota
+	// Reasons is how many there are.
+	Reasons
 )
 
 // String returns one lower-case word.
-func (r Reason) String() string { return [reasons]string{"secret", "pair", "address", "user"}[r] }
+func (r Reason) String() string { return [Reasons]string{"secret", "pair", "address", "user"}[r] }
 
 // Refusal is the error of an attempt that is turned away.
 type Refusal Reason
 
 // Error begins with "guard: ", and is for the log.
 func (r Refusal) Error() string {
-	return "guard: " + [reasons]string{
+	return "guard: " + [Reasons]string{
 		Secret:  "this user sends the same wrong password again and again from this address",
 		Pair:    "too many wrong passwords for this user from this address",
 		Address: "too many wrong passwords from this address",

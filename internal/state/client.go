@@ -31,7 +31,7 @@ type Config struct {
 
 	// Logger is told when the Redis goes away and comes back.
 	Logger *slog.Logger
-	// Observe is told of every question of a login: "token", "ticket" or "redeem". It may be nil.
+	// Observe is told of every question of a login: "token", "ticket", "redeem" or "guard". It may be nil.
 	Observe func(operation string, took time.Duration, err error)
 }
 

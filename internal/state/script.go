@@ -11,7 +11,13 @@ var (
 	useLua string
 	//go:embed take.lua
 	takeLua string
+	//go:embed guard.lua
+	guardLua string
+	//go:embed forgive.lua
+	forgiveLua string
 
-	useScript  = redis.NewScript(useLua)
-	takeScript = redis.NewScript(takeLua)
+	useScript     = redis.NewScript(useLua)
+	takeScript    = redis.NewScript(takeLua)
+	guardScript   = redis.NewScript(guardLua)
+	forgiveScript = redis.NewScript(forgiveLua)
 )

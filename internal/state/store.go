@@ -45,6 +45,8 @@ type Store struct {
 	down   atomic.Pointer[error] // why the Redis cannot be used, as of the last look; nil before the first; &nil if it can
 	late   atomic.Bool           // a ticket had to wait in vain since then
 
+	counters *Counters
+
 	stop    context.CancelFunc
 	stopped chan struct{} // closed when watch has returned
 }
@@ -54,6 +56,8 @@ type Store struct {
 func Open(c Config, span time.Duration) *Store {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Store{config: c, client: newClient(c), span: span, stop: cancel, stopped: make(chan struct{})}
+	s.counters = &Counters{store: s}
+	s.counters.trouble.Store(&errNotAsked)
 	go s.watch(ctx)
 	return s
 }
@@ -129,7 +133,7 @@ func (s *Store) State() error {
 	if e := s.down.Load(); e != nil {
 		return *e
 	}
-	return fmt.Errorf("%w: it was not asked yet", ErrAway)
+	return errNotAsked
 }
 
 // watch looks at the Redis until ctx ends, and tells what it sees when that changes.
@@ -149,6 +153,7 @@ func (s *Store) watch(ctx context.Context) {
 		}
 		s.tell(s.down.Swap(&err), err)
 		s.late.Store(false)
+		s.counters.look(ctx, err)
 		if err != nil {
 			timer.Reset(lookAgain)
 		} else {
