@@ -65,7 +65,7 @@ func shop() *fakeSource {
 		Connections: map[string]int{"handshake": 1, "login": 2, "session": 3},
 		Places:      &Places{Connections: 50, Unauthed: 51, Addresses: 52, MaxConnections: 53, MaxUnauthed: 54, MaxPerAddress: 55},
 		Replay:      &Replay{Entries: 12, OK: true},
-		Guard:       &Guard{Delayed: map[string]uint64{"pair": 5}, Refused: map[string]uint64{"address": 6}, Counters: 7, Known: 8},
+		Guard:       &Guard{Delayed: map[string]uint64{"pair": 5}, Refused: map[string]uint64{"address": 6}, Counters: 7, Known: 8, Shared: new(bool), Alone: 9, Saved: true},
 		Config:      Config{Path: "/etc/prosody/prosody.cfg.lua", LoadedAt: epoch, OK: true},
 		Listeners:   []Listener{{Address: "[::]:5222", Kind: "starttls"}},
 	}}
