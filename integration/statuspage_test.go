@@ -83,6 +83,9 @@ func newSchool(now time.Time) (*school, *admin.Metrics) {
 		},
 		Connections: map[string]int{"handshake": 3, "login": 5, "session": 1284},
 		Replay:      &admin.Replay{Entries: 412, OK: true},
+		Guard: &admin.Guard{Delayed: map[string]uint64{"pair": 311, "address": 64, "secret": 0, "user": 0},
+			Refused: map[string]uint64{"secret": 1204, "pair": 87, "address": 12, "user": 3}, Counters: 418, Known: 1391},
+		Places: &admin.Places{Connections: 1292, Unauthed: 8, Addresses: 6, MaxConnections: 65280, MaxUnauthed: 20000, MaxPerAddress: 1000},
 		Config: admin.Config{Path: "/etc/prosody/prosody.cfg.lua", LoadedAt: now.Add(-4 * time.Minute), OK: true,
 			LastChange: "external_auth_processes (school.example)"},
 		Listeners: []admin.Listener{{Address: "[::]:5222", Kind: "starttls"}, {Address: "[::]:5223", Kind: "direct"}, {Address: "127.0.0.1:5280", Kind: "admin"}},
@@ -114,6 +117,10 @@ func newSchool(now time.Time) (*school, *admin.Metrics) {
 		login(now.Add(-2*time.Second), "accepted", "", "")
 	}
 	m.Reload(11*time.Millisecond, nil, "external_auth_processes (school.example)", now.Add(-4*time.Minute))
+	for range 17 {
+		m.Limit("tls_handshake")
+	}
+	m.Limit("size")
 	return s, m
 }
 
@@ -228,12 +235,33 @@ func testStatusPageMoves(t *testing.T, b *browser) {
 	if got := p.text(t, "#hosts .script"); got != script {
 		t.Errorf("the script: %q", got)
 	}
-	if n := p.eval(t, `document.querySelectorAll("#page img, #page b:not(#tiles b), #page script").length`); n != "0" {
+	if n := p.eval(t, `document.querySelectorAll("#page img, #page b:not(#tiles b, #strangers b), #page script").length`); n != "0" {
 		t.Errorf("%s elements came from texts", n)
 	}
 	if state := p.text(t, "#state"); !strings.Contains(state, "school.example: nobody can say who may come in by PLAIN") || !strings.Contains(state, cause) {
 		t.Errorf("the state: %q", state)
 	}
+
+	// The guard and the limits.
+	m.Limit("size")
+	s.change(func(s *school) {
+		s.status.Guard.Refused = map[string]uint64{"pair": 2000, "user": 1, "<i>new</i>": 3}
+		s.status.Places.Unauthed, s.status.Places.MaxConnections = 19999, 0
+	})
+	p.until(t, `document.querySelector("#strangers").innerText.includes("2,004")`)
+	panel := strings.ReplaceAll(p.text(t, "#strangers"), "\u00a0", " ")
+	for _, want := range []string{
+		"375\nuser at address 311 · address 64", "2,004\nuser at address 2,000 · <i>new</i> 3 · user 1", "418 counters\nand addresses of 1,391 users",
+		"19,999\n", "of 20,000, from 6 addresses", "1,292\nno limit, those logged in too", "19\nTLS handshake 17 · size 2",
+	} {
+		if !strings.Contains(panel, want) {
+			t.Errorf("the panel says %q, without %q", panel, want)
+		}
+	}
+	if bars := p.eval(t, `[...document.querySelectorAll("#strangers progress:not([hidden])")].map(b => b.value + "/" + b.max + b.className).join()`); bars != `"19999/20000bad"` {
+		t.Errorf("the bars: %s", bars)
+	}
+	keep(t, p, "strangers")
 
 	// Where something is wrong, the page says what.
 	s.change(func(s *school) {

@@ -133,6 +133,8 @@ type view struct {
 	Totals   Totals    `json:"totals"`
 	Failures []Failure `json:"failures"`
 	Reloads  []Reload  `json:"reloads"`
+	// Reached is how often limits were reached in the last ten minutes, by name; those that were not are missing.
+	Reached map[string]uint64 `json:"limits_reached"`
 }
 
 func serveStatus(w http.ResponseWriter, m *Metrics, source Source) {
@@ -142,6 +144,7 @@ func serveStatus(w http.ResponseWriter, m *Metrics, source Source) {
 		v.NotReady = lines(err.Error())
 	}
 	m.history.fill(&v, v.Now)
+	v.Reached = m.reached.recent(v.Now)
 	body, err := json.Marshal(v)
 	if err != nil { // a time past the year 9999
 		text(w, http.StatusInternalServerError, fmt.Sprintf("The status cannot be written as JSON: %v", err))

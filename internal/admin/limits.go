@@ -1,6 +1,10 @@
 package admin
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // Places are how many clients are connected, and how many may be; 0 is any number.
 type Places struct {
@@ -30,7 +34,10 @@ func newLimits() *prometheus.CounterVec {
 }
 
 // Limit counts a connection that was refused or ended since it reached a limit.
-func (m *Metrics) Limit(name string) { m.limits.WithLabelValues(name).Inc() }
+func (m *Metrics) Limit(name string) {
+	m.limits.WithLabelValues(name).Inc()
+	m.reached.add(name, time.Now())
+}
 
 var (
 	descUnauthed  = describe("unauthed_connections", "Connections of clients that have not logged in.")

@@ -54,6 +54,7 @@ func mechanism(name string) string {
 type Metrics struct {
 	registry *prometheus.Registry
 	history  history
+	reached  reached
 
 	logins        *prometheus.CounterVec
 	loginDuration *prometheus.HistogramVec
