@@ -108,7 +108,7 @@ func (g *Guard) encode(at time.Time) []byte {
 	for i := range g.memory.known.shards {
 		s := &g.memory.known.shards[i]
 		s.mu.Lock()
-		s.changed = false
+		s.changed, s.saved = false, seconds
 		for user, h := range s.m {
 			begin := len(b)
 			b = append(binary.BigEndian.AppendUint64(b, user), 0)

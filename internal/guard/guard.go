@@ -36,7 +36,7 @@ func (g *Guard) Set(s Settings) { g.settings.Store(&s) }
 
 // Share has attempts be judged by Counters that other guards have as well, with the same secret key; nil ends it. They are
 // asked twice for an attempt, without a lock. While they fail the guard's own memory judges, which has what has come to
-// this guard: all but the rest goes on.
+// this guard. However often they come and go, guesses get through up to a limit at each guard, and one at all together.
 func (g *Guard) Share(c Counters, key [KeySize]byte) {
 	if c == nil {
 		g.shared.Store(nil)
@@ -141,8 +141,10 @@ func (a *attempt) done(ok bool, err error) {
 	}
 	_ = a.guard.memory.Settle(&a.Attempt, a.got, outcome)
 	if t := a.theirs; t != nil && (outcome != Undecided || t.got.Granted) {
-		// If it fails this guard has counted, and the places there end by themselves.
-		_ = t.Settle(&t.Attempt, t.got, outcome)
+		// Places there end by themselves if it fails.
+		if err := t.Settle(&t.Attempt, t.got, outcome); err != nil {
+			a.guard.memory.stray(&a.Attempt)
+		}
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"time"
 )
 
+func addr(text string) netip.Addr { return netip.MustParseAddr(text) }
+
 // However many come at a time, no more guesses get through than one after the other would.
 func TestGuard_parallelGuesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

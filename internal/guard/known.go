@@ -19,7 +19,8 @@ type known struct {
 	shards [shards]struct {
 		mu      sync.Mutex // guards the rest
 		m       map[uint64]homes
-		changed bool // notably, since the last save
+		changed bool   // notably, since the last save
+		saved   uint32 // when that was, or the start
 	}
 }
 
@@ -29,8 +30,8 @@ type homes struct {
 	seen    [knownAddresses]uint32 // in seconds, see known.now
 }
 
-// notable is by how much the time has to change at which an address was seen last: most logins are from where the user was
-// a minute ago, and need not be written.
+// notable is after how long it is worth a save that an address was seen again: most logins are from where the user was a
+// minute ago.
 const notable = uint32(time.Hour / time.Second)
 
 func half(address uint64) uint32 { return max(uint32(address), 1) } // #nosec G115 -- part of it
@@ -38,7 +39,7 @@ func half(address uint64) uint32 { return max(uint32(address), 1) } // #nosec G1
 func newKnown() *known {
 	k := &known{began: time.Now()}
 	for i := range k.shards {
-		k.shards[i].m = make(map[uint64]homes)
+		k.shards[i].m, k.shards[i].saved = make(map[uint64]homes), k.now()
 	}
 	return k
 }
@@ -81,7 +82,7 @@ func (k *known) add(user, address uint64) {
 			place = i
 		}
 	}
-	s.changed = s.changed || h.address[place] != wanted || now-h.seen[place] > notable
+	s.changed = s.changed || h.address[place] != wanted || now-s.saved > notable
 	h.address[place], h.seen[place] = wanted, now
 	s.m[user] = h
 }

@@ -30,6 +30,7 @@ type counter struct {
 	score   float64
 	at      time.Duration // since the start of the memory
 	pending int32         // places
+	alone   bool          // there are failures in it that the counters that this memory follows do not have
 }
 
 func (c counter) faded(now, halfLife time.Duration) float64 {
@@ -137,7 +138,8 @@ func (m *Memory) Settle(a *Attempt, got Answer, o Outcome) error {
 	return nil
 }
 
-// follow does what other Counters have done: they are asked, and this memory stands by.
+// follow does what other Counters have done: they are asked, and this memory stands by. A count in which there is more than
+// they have stays: if they came and went they would have it forgotten each time.
 func (m *Memory) follow(a *Attempt, got Answer) {
 	now := m.now()
 	for r := range Reasons {
@@ -148,14 +150,30 @@ func (m *Memory) follow(a *Attempt, got Answer) {
 		s := m.shard(k)
 		s.mu.Lock()
 		c, found := s.m[k]
-		if math.Abs(c.faded(now, a.Settings.HalfLife)-got.Scores[r]) > negligible {
-			s.changed = true
+		before, score := c.faded(now, a.Settings.HalfLife), got.Scores[r]
+		if c.alone {
+			score = max(score, before)
 		}
-		c.score, c.at = got.Scores[r], now
+		s.changed = s.changed || math.Abs(before-score) > negligible
+		c.score, c.at = score, now
 		if got.Granted {
 			c.pending++
 		}
 		s.put(k, c, found, now, a.Settings.HalfLife)
+		s.mu.Unlock()
+	}
+}
+
+// stray remembers that an outcome was not counted by those that this memory follows.
+func (m *Memory) stray(a *Attempt) {
+	for r := range Reasons {
+		k := a.key(r)
+		s := m.shard(k)
+		s.mu.Lock()
+		if c, found := s.m[k]; found {
+			c.alone = true
+			s.m[k] = c
+		}
 		s.mu.Unlock()
 	}
 }
@@ -178,7 +196,7 @@ func (m *Memory) reserve(k key, now, halfLife time.Duration, limit float64) (flo
 	if score+float64(c.pending)+1 > limit {
 		return score, false
 	}
-	s.put(k, counter{score, now, c.pending + 1}, found, now, halfLife)
+	s.put(k, counter{score, now, c.pending + 1, c.alone}, found, now, halfLife)
 	return score, true
 }
 
@@ -195,7 +213,7 @@ func (m *Memory) settle(k key, halfLife time.Duration, placed bool, add float64)
 	}
 	score := min(max(before+add, 0), MaxScore)
 	s.changed = s.changed || score != before
-	s.put(k, counter{score, now, c.pending}, found, now, halfLife)
+	s.put(k, counter{score, now, c.pending, c.alone}, found, now, halfLife)
 	return before
 }
 
