@@ -1,9 +1,19 @@
 package state
 
 import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
+	"gatehouse.im/gatehouse/internal/guard"
 	"gatehouse.im/gatehouse/internal/guard/guardtest"
 	"gatehouse.im/gatehouse/internal/redistest"
 )
@@ -24,5 +34,500 @@ func TestCounters_model(t *testing.T) {
 	for range 4 {
 		s.Do(t, "FLUSHALL")
 		guardtest.Play(t, 2000, openCounters(t, s), openCounters(t, s))
+	}
+}
+
+var guesser = netip.MustParseAddr("203.0.113.66")
+
+// quick are settings without a delay, so that attempts come as fast as they can.
+func quick() guard.Settings {
+	return guard.Settings{PerPair: 10, PerAddress: 50, PerUser: 50, HalfLife: 30 * time.Minute}
+}
+
+// guards are those of two fronts.
+func guards(t testing.TB, s *redistest.Server) [2]*guard.Guard {
+	t.Helper()
+	var g [2]*guard.Guard
+	for i := range g {
+		c := openCounters(t, s)
+		g[i] = guard.New(quick())
+		g[i].Share(c, c.store.GuardKey())
+	}
+	return g
+}
+
+// siege has 64 guessers at each of two fronts try each a few passwords of one user, all at a time, and says how many guesses
+// were made and what the guard took for the slowest answer.
+func siege(guards [2]*guard.Guard, user string, each int) (guesses int64, slowest time.Duration) {
+	var made, longest atomic.Int64
+	var wg sync.WaitGroup
+	for n := range 128 {
+		wg.Go(func() {
+			for i := range each {
+				for waited := time.Duration(0); waited < time.Second; {
+					began := time.Now()
+					done, wait, err := guards[n%2].Try(guesser, user, "a.example", fmt.Sprint("guess ", n, i), waited)
+					if took := int64(time.Since(began)); took > longest.Load() {
+						longest.Store(took)
+					}
+					if err != nil {
+						break
+					}
+					if wait == 0 {
+						made.Add(1)
+						done(false, nil)
+						break
+					}
+					<-time.After(wait)
+					waited += wait
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return made.Load(), time.Duration(longest.Load())
+}
+
+// TestCounters_race: at two fronts no more guesses get through than at one, however many come at a time, and no place is
+// left taken.
+func TestCounters_race(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	g := guards(t, s)
+	for i := range 5 {
+		user := fmt.Sprint("user", i)
+		if made, _ := siege(g, user, 3); made != 10 {
+			t.Errorf("%d guesses", made)
+		}
+		if n, err := g[1].Forgive(guesser, "", ""); err != nil || n == 0 {
+			t.Fatal(n, err)
+		}
+		if made, _ := siege(g, user, 1); made != 10 {
+			t.Errorf("after it was forgiven: %d guesses", made)
+		}
+		if _, err := g[0].Forgive(guesser, "", ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, key := range s.Client.Keys(t.Context(), "*").Val() {
+		if strings.Contains(key, ":counts:") {
+			for name, count := range s.Client.HGetAll(t.Context(), key).Val() {
+				if strings.Contains(count, "=") {
+					t.Errorf("%s %s has a place taken: %s", key, name, count)
+				}
+			}
+		}
+	}
+}
+
+// TestCounters_faultsDuringASiege: whatever becomes of the Redis, guesses are bounded, and nobody waits for it.
+func TestCounters_faultsDuringASiege(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		fault func(*testing.T, *redistest.Server)
+		most  int64 // guesses
+	}{
+		"killed":             {func(_ *testing.T, s *redistest.Server) { s.Kill() }, 30},
+		"paused":             {func(t *testing.T, s *redistest.Server) { s.Signal(t, syscall.SIGSTOP) }, 30},
+		"replica":            {func(t *testing.T, s *redistest.Server) { s.Do(t, "REPLICAOF", "127.0.0.1", "1") }, 30},
+		"full":               {func(t *testing.T, s *redistest.Server) { s.Do(t, "CONFIG", "SET", "maxmemory", "1") }, 30},
+		"flushed":            {func(t *testing.T, s *redistest.Server) { s.Do(t, "FLUSHALL") }, 40},
+		"scripts flushed":    {func(t *testing.T, s *redistest.Server) { s.Do(t, "SCRIPT", "FLUSH") }, 10},
+		"connections killed": {func(t *testing.T, s *redistest.Server) { s.Do(t, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") }, 30},
+		"evicted": {func(t *testing.T, s *redistest.Server) {
+			for _, key := range s.Client.Keys(t.Context(), "{gatehouse}:guard:*").Val() {
+				s.Do(t, "DEL", key)
+			}
+		}, 40},
+		"overwritten": {func(t *testing.T, s *redistest.Server) {
+			for _, key := range s.Client.Keys(t.Context(), "{gatehouse}:guard:*").Val() {
+				s.Do(t, "SET", key, "x")
+			}
+		}, 30},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := redistest.Start(t)
+			g := guards(t, s)
+			var (
+				made    int64
+				slowest time.Duration
+				over    = make(chan struct{})
+			)
+			go func() {
+				defer close(over)
+				made, slowest = siege(g, "alice", 3)
+			}()
+			until(t, "the first guesses count", 5*time.Second, func() bool {
+				return len(s.Client.Keys(t.Context(), "{gatehouse}:guard:counts:*").Val()) > 0
+			})
+			c.fault(t, s)
+			<-over
+			if made < 10 || made > c.most {
+				t.Errorf("%d guesses", made)
+			}
+			// The Redis is waited for once; the rest is what else this machine does.
+			if slowest > guardTimeout+time.Second {
+				t.Errorf("the guard took %v", slowest)
+			}
+			again, _ := siege(g, "alice", 1)
+			if name != "flushed" && name != "evicted" && name != "overwritten" && again > 20 || again > 40 {
+				t.Errorf("%d guesses after it", again)
+			}
+			done, _, err := g[0].Try(netip.MustParseAddr("192.0.2.1"), "bob", "a.example", "right", time.Hour)
+			if err != nil || done == nil {
+				t.Fatalf("somebody else: %v", err)
+			}
+			done(true, nil)
+			t.Logf("%d guesses, then %d; the guard took %v at most", made, again, slowest)
+		})
+	}
+}
+
+// TestCounters_faults: a Redis that fails is waited for once, and used again when all of it works.
+func TestCounters_faults(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		begin, end func(*testing.T, *redistest.Server)
+	}{
+		"paused": {
+			func(t *testing.T, s *redistest.Server) { s.Signal(t, syscall.SIGSTOP) },
+			func(t *testing.T, s *redistest.Server) { s.Signal(t, syscall.SIGCONT) },
+		},
+		"gone": {
+			func(_ *testing.T, s *redistest.Server) { s.Kill() },
+			func(t *testing.T, s *redistest.Server) { s.Run(t) },
+		},
+		"may not look for room": {
+			func(t *testing.T, s *redistest.Server) { s.Do(t, "ACL", "SETUSER", "default", "-hrandfield") },
+			func(t *testing.T, s *redistest.Server) { s.Do(t, "ACL", "SETUSER", "default", "+@all") },
+		},
+		"may not remember addresses": {
+			func(t *testing.T, s *redistest.Server) { s.Do(t, "ACL", "SETUSER", "default", "-zadd") },
+			func(t *testing.T, s *redistest.Server) { s.Do(t, "ACL", "SETUSER", "default", "+@all") },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := redistest.Start(t)
+			s.Aged(t, "gatehouse")
+			var log lines
+			counters := openCounters(t, s, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+			settings := quick()
+			attempt := func(n uint64) error {
+				a := &guard.Attempt{Address: n, User: n, Settings: &settings}
+				got, err := counters.Take(a)
+				if err == nil {
+					err = counters.Settle(a, got, guard.Accepted)
+				}
+				if err == nil {
+					err = counters.Settle(a, guard.Answer{}, guard.Refused)
+				}
+				return err
+			}
+			if err := attempt(1); err != nil {
+				t.Fatal(err)
+			}
+			c.begin(t, s)
+			began := time.Now()
+			until(t, "it fails", 5*time.Second, func() bool { return attempt(uint64(time.Now().UnixNano())) != nil })
+			if took := time.Since(began); took > 2*time.Second {
+				t.Errorf("it took %v to see it", took)
+			}
+			began = time.Now()
+			for range 1000 {
+				if err := attempt(2); !errors.Is(err, ErrAway) {
+					t.Fatalf("while it is away: %v", err)
+				}
+			}
+			if took := time.Since(began); took > guardTimeout {
+				t.Errorf("a thousand were kept waiting for %v", took)
+			}
+			if _, err := counters.Forgive(1, 0); !errors.Is(err, ErrAway) {
+				t.Errorf("forgive: %v", err)
+			}
+			if strings.HasPrefix(name, "may not") {
+				expectUse(t, "a token all the while", counters.store, newID(), true, nil)
+			}
+			c.end(t, s)
+			until(t, "it works again", 5*time.Second, func() bool { return attempt(3) == nil })
+			for _, line := range []string{"guard: this front counts for itself until Redis can be used", "guard: the counts are shared again"} {
+				until(t, "the log says so", time.Second, func() bool { return log.count(line) > 0 })
+				if n := log.count(line); n != 1 {
+					t.Errorf("%d times %q", n, line)
+				}
+			}
+		})
+	}
+}
+
+// lines collects a log.
+type lines struct {
+	mu   sync.Mutex // guards text
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) count(part string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), part)
+}
+
+// TestCounters_unused: nobody is asked, and the log not told, where nobody wants the counts.
+func TestCounters_unused(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	counters := openCounters(t, s)
+	counters.Use(false)
+	counters.fail(ErrAnswer)
+	s.Do(t, "FLUSHALL")
+	until(t, "the Redis was looked at twice", 10*time.Second, func() bool {
+		return s.Client.HExists(t.Context(), "{gatehouse}:memory", "run").Val()
+	})
+	if keys := s.Client.Keys(t.Context(), "*guard*").Val(); len(keys) > 0 || counters.State() == nil {
+		t.Errorf("%v, %v", keys, counters.State())
+	}
+	counters.Use(true)
+	until(t, "the counts can be used", 5*time.Second, func() bool { return counters.State() == nil })
+}
+
+// TestCounters_key: it is the same for all who have the password, and another for others.
+func TestCounters_key(t *testing.T) {
+	t.Parallel()
+	seen := make(map[[guard.KeySize]byte]bool)
+	for _, c := range []Config{{Password: "a", Prefix: "p"}, {Password: "b", Prefix: "p"}, {Password: "a", Prefix: "q"}, {Prefix: "p"}} {
+		one := (&Store{config: c}).GuardKey()
+		c.Username, c.Addresses = "another", []string{"elsewhere"}
+		if other := (&Store{config: c}).GuardKey(); one != other || seen[one] {
+			t.Errorf("%x and %x", one, other)
+		}
+		seen[one] = true
+	}
+}
+
+// TestCounters_names: keys are of one slot and end by themselves, and nothing in them says who it is.
+func TestCounters_names(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	g := guards(t, s)
+	siege(g, "canary-user", 1)
+	done, _, err := g[0].Try(netip.MustParseAddr("192.0.2.1"), "canary-user", "a.example", "canary-secret", 0)
+	if err != nil || done == nil {
+		t.Fatal(err)
+	}
+	done(true, nil)
+	var all strings.Builder
+	keys := s.Client.Keys(t.Context(), "*").Val()
+	for _, key := range keys {
+		fmt.Fprintln(&all, key, s.Client.HGetAll(t.Context(), key).Val(), s.Client.ZRange(t.Context(), key, 0, -1).Val())
+		if key == "{gatehouse}:memory" {
+			continue
+		}
+		if !strings.HasPrefix(key, "{gatehouse}:guard:") || s.Client.PTTL(t.Context(), key).Val() <= 0 {
+			t.Errorf("%s ends after %v", key, s.Client.PTTL(t.Context(), key).Val())
+		}
+	}
+	if text := all.String(); len(keys) < 4 || strings.Contains(text, "canary") || strings.Contains(text, "203.0") || strings.Contains(text, "a.example") {
+		t.Error(text)
+	}
+}
+
+// TestCounters_bounded: however many come, there are 1024 counts in a hash at most, and low ones go first.
+func TestCounters_bounded(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	counters := openCounters(t, s)
+	settings := quick()
+	refuse := func(a *guard.Attempt) {
+		t.Helper()
+		a.Settings = &settings
+		if err := counters.Settle(a, guard.Answer{}, guard.Refused); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const sameHash = guardShards
+	for i := range uint16(9) {
+		refuse(&guard.Attempt{Address: sameHash, User: sameHash, Mark: i})
+	}
+	for i := range uint64(1500) {
+		refuse(&guard.Attempt{Address: (i + 2) * sameHash, User: (i + 2) * sameHash})
+	}
+	if n := s.Client.HLen(t.Context(), "{gatehouse}:guard:counts:0").Val(); n > 1024+4 || n < 900 {
+		t.Errorf("%d counts", n)
+	}
+	got, err := counters.Take(&guard.Attempt{Address: sameHash, User: sameHash, Settings: &guard.Settings{PerPair: 99, PerUser: 99, HalfLife: settings.HalfLife}})
+	if err != nil || got.Scores[guard.Pair] < 8.9 || got.Scores[guard.User] < 8.9 {
+		t.Errorf("9 have become %v, %v", got.Scores, err)
+	}
+	for i := range uint64(20) {
+		if err := counters.Settle(&guard.Attempt{Address: i + 1, User: 7, Settings: &settings}, guard.Answer{}, guard.Accepted); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := s.Client.ZCard(t.Context(), "{gatehouse}:guard:known:0000000000000007").Val(); n != 8 {
+		t.Errorf("%d addresses of one user", n)
+	}
+}
+
+// TestCounters_time: counts fade by the clock of the Redis, places of a front that died end, and a clock that was set does
+// not keep anything for ever.
+func TestCounters_time(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	counters := openCounters(t, s)
+	settings := guard.Settings{PerPair: 4, HalfLife: time.Hour}
+	a := &guard.Attempt{Address: 3, User: 3, Settings: &settings}
+	const hashKey, name = "{gatehouse}:guard:counts:0", "p:0000000000000003:0000000000000003"
+	now := time.Now().UnixMilli()
+	ago := func(d time.Duration) int64 { return now - d.Milliseconds() }
+	old := ago(80*time.Second) / 15000 * 15000
+	for what, c := range map[string]struct {
+		count   string
+		granted bool
+		score   float64
+	}{
+		"as it is":                     {fmt.Sprintf("2 %d", now), true, 2},
+		"an hour old":                  {fmt.Sprintf("4 %d", ago(time.Hour)), true, 2},
+		"too high":                     {fmt.Sprintf("3.9 %d", now), false, 3.9},
+		"of yesterday":                 {fmt.Sprintf("4 %d", ago(24*time.Hour)), true, 0},
+		"of 1970":                      {"4 0", true, 0},
+		"places":                       {fmt.Sprintf("1 %d %d=3", now, now/15000*15000), false, 1},
+		"places that are long over":    {fmt.Sprintf("1 %d %d=3", now, old), true, 1},
+		"places of both kinds":         {fmt.Sprintf("1 %d %d=3 %d=2", now, old, now/15000*15000), true, 1},
+		"places of the future":         {fmt.Sprintf("1 %d %d=3", now, now+3600_000), true, 1},
+		"the clock was set back a day": {fmt.Sprintf("3.5 %d", now+24*3600_000), false, 3.5},
+		"huge":                         {fmt.Sprintf("1e300 %d", now), false, 1e6},
+		"negative":                     {fmt.Sprintf("-7 %d", now), true, 0},
+		"not a number":                 {fmt.Sprintf("nan %d", now), true, 0},
+		"nonsense":                     {"nonsense", true, 0},
+		"empty":                        {"", true, 0},
+		"negative places":              {fmt.Sprintf("0 %d %d=-3", now, now/15000*15000), true, 0},
+	} {
+		s.Do(t, "HSET", hashKey, name, c.count)
+		got, err := counters.Take(a)
+		if err != nil || got.Granted != c.granted || got.Scores[guard.Pair] < c.score*0.99-0.01 || got.Scores[guard.Pair] > c.score*1.01+0.01 {
+			t.Errorf("%s: %+v, %v", what, got, err)
+		}
+		if err := counters.Settle(a, got, guard.Undecided); err != nil {
+			t.Error(what, err)
+		}
+	}
+	// From the moment it is seen, a count of the future fades as others do.
+	s.Do(t, "HSET", hashKey, name, fmt.Sprintf("3.5 %d", now+24*3600_000))
+	if _, err := counters.Take(a); err != nil {
+		t.Fatal(err)
+	}
+	var score float64
+	var at int64
+	if _, err := fmt.Sscan(s.Client.HGet(t.Context(), hashKey, name).Val(), &score, &at); err != nil || score != 3.5 || at > time.Now().UnixMilli()+1000 {
+		t.Errorf("%v of %d, %v", score, at, err)
+	}
+
+	const home = "{gatehouse}:guard:known:0000000000000003"
+	for age, known := range map[time.Duration]bool{0: true, 29 * 24 * time.Hour: true, 31 * 24 * time.Hour: false, -time.Hour: true} {
+		s.Do(t, "ZADD", home, ago(age), "0000000000000003")
+		if got, err := counters.Take(a); err != nil || got.Known != known {
+			t.Errorf("seen %v ago: %+v, %v", age, got, err)
+		}
+	}
+}
+
+// TestCounters_liars: what is no answer of our script is none.
+func TestCounters_liars(t *testing.T) {
+	t.Parallel()
+	list := func(parts ...any) []any { return parts }
+	settings := quick()
+	a := &guard.Attempt{Address: 1, User: 1, Settings: &settings}
+	for name, reply := range map[string]any{
+		"nil": nil, "one": int64(1), "text": "OK", "empty": list(), "short": list(int64(1), int64(0), int64(0), "0", "0", "0"),
+		"long":          list(int64(1), int64(0), int64(0), "0", "0", "0", "0", "0"),
+		"texts":         list("1", "0", "0", "0", "0", "0", "0"),
+		"numbers":       list(int64(1), int64(0), int64(0), int64(0), int64(0), int64(0), int64(0)),
+		"two":           list(int64(2), int64(0), int64(0), "0", "0", "0", "0"),
+		"minus one":     list(int64(-1), int64(0), int64(0), "0", "0", "0", "0"),
+		"known as two":  list(int64(1), int64(2), int64(0), "0", "0", "0", "0"),
+		"place":         list(int64(1), int64(0), int64(-1), "0", "0", "0", "0"),
+		"negative":      list(int64(0), int64(0), int64(0), "-1", "0", "0", "0"),
+		"nan":           list(int64(0), int64(0), int64(0), "nan", "0", "0", "0"),
+		"infinite":      list(int64(0), int64(0), int64(0), "0", "inf", "0", "0"),
+		"out of range":  list(int64(0), int64(0), int64(0), "0", "1e9", "0", "0"),
+		"no number":     list(int64(0), int64(0), int64(0), "0", "", "0", "0"),
+		"yes, too high": list(int64(1), int64(0), int64(0), "0", "9.5", "0", "0"),
+	} {
+		if got, err := readGuard(reply, a); !errors.Is(err, ErrAnswer) || got != (guard.Answer{}) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+	if got, err := readGuard(list(int64(1), int64(1), int64(15000), "1.5", "8.9", "0", "0"), a); err != nil ||
+		got != (guard.Answer{Granted: true, Known: true, Place: 15000, Scores: [guard.Reasons]float64{1.5, 8.9, 0, 0}}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// FuzzCounters_answers: no answer lets an attempt through whose counts are too high, nor makes one of it that is none.
+func FuzzCounters_answers(f *testing.F) {
+	bulk := func(scores ...string) string {
+		var b strings.Builder
+		for _, s := range scores {
+			fmt.Fprintf(&b, "$%d\r\n%s\r\n", len(s), s)
+		}
+		return b.String()
+	}
+	f.Add("*7\r\n:1\r\n:0\r\n:15000\r\n" + bulk("0", "0", "0", "0"))
+	f.Add("*7\r\n:1\r\n:1\r\n:15000\r\n" + bulk("1", "9.9", "0", "0"))
+	f.Add("*7\r\n:0\r\n:0\r\n:15000\r\n" + bulk("nan", "-1", "1e300", "inf"))
+	f.Add("*7\r\n:0\r\n:0\r\n:15000\r\n" + bulk("10", "10", "0", "0"))
+	f.Add(":1\r\n")
+	f.Add("$-1\r\n")
+	f.Add("*1000000000\r\n")
+	f.Add("-NOSCRIPT x\r\n")
+	f.Add("-NOPERM this user has no permissions\r\n")
+	l := newLiar(f, "", true)
+	settings := quick()
+	f.Fuzz(func(t *testing.T, answer string) {
+		l.answer.Store(&answer)
+		store := &Store{config: Config{Prefix: "gatehouse", Logger: slog.New(slog.DiscardHandler)}, client: newClient(Config{Addresses: []string{l.address}})}
+		defer func() { _ = store.client.Close() }()
+		c := &Counters{store: store}
+		a := &guard.Attempt{Address: 1, User: 1, Settings: &settings}
+		got, err := c.Take(a)
+		if err != nil {
+			if got != (guard.Answer{}) || !errors.Is(err, ErrAway) && !errors.Is(err, ErrAnswer) || c.State() == nil {
+				t.Errorf("%q: %+v, %v", answer, got, err)
+			}
+			return
+		}
+		if got.Granted && slices.Max(got.Scores[:2]) > 9 || !got.Possible(a) {
+			t.Errorf("%q: %+v", answer, got)
+		}
+	})
+}
+
+// BenchmarkCounters is what a login costs more: two questions.
+func BenchmarkCounters(b *testing.B) {
+	s := redistest.Start(b)
+	for name, address := range map[string]string{"socket": s.Socket, "loopback": s.Addr} {
+		b.Run(name, func(b *testing.B) {
+			c := openCounters(b, s, func(c *Config) { c.Addresses = []string{address} })
+			g := guard.New(quick())
+			g.Share(c, c.store.GuardKey())
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				done, wait, err := g.Try(guesser, fmt.Sprint("user", i%1000), "a.example", "right", 0)
+				if err != nil || wait > 0 {
+					b.Fatal(wait, err)
+				}
+				done(true, nil)
+			}
+			if n := g.Stats().Alone; n > 0 {
+				b.Errorf("%d judged alone", n)
+			}
+		})
 	}
 }
