@@ -7,8 +7,8 @@ import (
 )
 
 var (
-	// ErrFull says that more tokens have been used within two minutes than a
-	// store remembers.
+	// ErrFull says that more tokens have been used, which have not expired, than
+	// a store remembers.
 	ErrFull = errors.New("too many tokens in use")
 	// ErrClockBack says that the clock was set back so far that tokens of the
 	// present have been forgotten already. It passes when the clock has reached
@@ -16,9 +16,14 @@ var (
 	ErrClockBack = errors.New("the clock was set back; used tokens of this time are forgotten")
 )
 
-// maxUsed bounds what a store holds at one time: some 7,000 logins a second, at
-// about 100 bytes of memory each.
+// maxUsed bounds what a store holds at one time: the logins of two minutes at
+// some 7,000 a second, at about 100 bytes of memory each.
 const maxUsed = 1 << 20
+
+// keptOn is for how many seconds a token is remembered that has expired. A clock
+// that is stepped by less, ahead and back or back and ahead again, makes no token
+// good that was forgotten, so nobody is refused for the step.
+const keptOn = 150
 
 // Memory is a ReplayStore that forgets everything when the program ends: for
 // tools and tests, not for a server, where a restart would let used tokens in
@@ -65,7 +70,10 @@ func (u *used) lookup(id ID, expires, now time.Time) (c *commit, found bool, err
 			return c, true, nil
 		}
 	}
-	u.forget(now.Unix())
+	u.forget(now.Unix() - keptOn)
+	if u.count >= maxUsed {
+		u.forget(now.Unix())
+	}
 	if u.forgotten > 0 && expiryOf(expires) <= u.forgotten {
 		return nil, false, ErrClockBack
 	}
@@ -98,10 +106,10 @@ func (u *used) remove(id ID, expiry int64, c *commit) {
 	}
 }
 
-// forget drops what has expired at now, a unix time.
-func (u *used) forget(now int64) {
+// forget drops what had expired at a unix time.
+func (u *used) forget(at int64) {
 	for expiry, group := range u.groups {
-		if expiry <= now {
+		if expiry <= at {
 			u.count -= len(group)
 			u.forgotten = max(u.forgotten, expiry)
 			delete(u.groups, expiry)

@@ -23,7 +23,7 @@ const maxCommitWait = 5 * time.Second
 // that the file holds is in memory as well, so that a token that was used before
 // costs no disk. Logins that come while the disk is busy are written together.
 //
-// The file grows with the logins of two minutes, by about 100 bytes each, and
+// The file grows with the logins of five minutes, by about 100 bytes each, and
 // what has expired in it is used again; with its bound of 1,048,576 tokens it
 // stays below 200 MB.
 type Replay struct {
