@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"syscall"
 	"time"
 )
 
@@ -30,20 +31,31 @@ type boundedConn struct {
 func dial(config *tls.Config) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	d := &net.Dialer{Timeout: timeout, KeepAlive: 30 * time.Second}
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		var conn net.Conn
-		var err error
 		if config != nil {
 			ctx, cancel := context.WithTimeout(ctx, timeout)
 			defer cancel()
-			conn, err = (&tls.Dialer{NetDialer: d, Config: config}).DialContext(ctx, network, addr)
-		} else {
-			conn, err = d.DialContext(ctx, network, addr)
+			conn, err := (&tls.Dialer{NetDialer: d, Config: config}).DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return &boundedConn{Conn: conn, left: maxReply}, nil
 		}
+		conn, err := d.DialContext(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}
-		return &boundedConn{Conn: conn, left: maxReply}, nil
+		b := &boundedConn{Conn: conn, left: maxReply}
+		if raw, ok := conn.(syscall.Conn); ok {
+			return plainConn{b, raw}, nil
+		}
+		return b, nil
 	}
+}
+
+// plainConn lets the library see, before it asks, that the Redis has closed a connection that was idle for long.
+type plainConn struct {
+	*boundedConn
+	syscall.Conn
 }
 
 func (c *boundedConn) Write(p []byte) (int, error) {

@@ -14,14 +14,11 @@ import (
 	"gatehouse.im/gatehouse/internal/guard"
 )
 
-const (
-	// guardTimeout is how long a login waits for the counts of the guard, twice at most: there are those of the front.
-	guardTimeout = 250 * time.Millisecond
-	// A Redis that was slow is used again once it has answered as quickly as this.
-	guardProbe = guardTimeout / 2
-	// guardShards is how many hashes there are of 1024 counts each at most (see guard.lua).
-	guardShards = 64
-)
+// guardTimeout is how long a login waits for the counts of the guard: there are those of the front.
+const guardTimeout = 250 * time.Millisecond
+
+// guardShards is how many hashes there are of 1024 counts each at most (see guard.lua).
+const guardShards = 64
 
 // Counters are the counts of the guard in a Redis, for all fronts. They are asked until they fail. From then on they fail at
 // once with the same error, until the Store has seen that they work again, and all of it: what the guard needs of a Redis
@@ -30,6 +27,7 @@ const (
 // Times are by the clock of the Redis. If it was set back counts do not fade meanwhile, and places are free at once.
 type Counters struct {
 	store   *Store
+	timeout time.Duration // guardTimeout, but for tests on busy machines
 	trouble atomic.Pointer[error] // why they cannot be used; nil if they can
 	told    atomic.Bool           // the log has it
 	used    atomic.Bool
@@ -110,7 +108,7 @@ func (c *Counters) watched(ask func(context.Context) error) (err error) {
 		return err
 	}
 	defer c.store.observe("guard", time.Now(), &err)
-	ctx, cancel := context.WithTimeout(context.Background(), guardTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), c.timeout)
 	defer cancel()
 	if err = ask(ctx); err != nil {
 		c.fail(err)
@@ -144,7 +142,8 @@ func (c *Counters) look(ctx context.Context, seen error) {
 	if c.State() == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, guardProbe)
+	// What was too slow for a login has to be quicker than that.
+	ctx, cancel := context.WithTimeout(ctx, c.timeout/2)
 	defer cancel()
 	if err := c.probe(ctx); err != nil {
 		if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {

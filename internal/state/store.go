@@ -56,7 +56,7 @@ type Store struct {
 func Open(c Config, span time.Duration) *Store {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Store{config: c, client: newClient(c), span: span, stop: cancel, stopped: make(chan struct{})}
-	s.counters = &Counters{store: s}
+	s.counters = &Counters{store: s, timeout: guardTimeout}
 	s.counters.trouble.Store(&errNotAsked)
 	go s.watch(ctx)
 	return s
