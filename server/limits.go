@@ -89,7 +89,7 @@ type Limit string
 
 // The limits. Those of package admission are told elsewhere.
 const (
-	LimitHandshake Limit = "tls_handshake" // time, bytes
+	LimitHandshake Limit = "tls_handshake" // time, bytes, turns
 	LimitLogin     Limit = "login_time"
 	LimitSize      Limit = "size"   // bytes, depth, elements, attributes
 	LimitUnread    Limit = "unread" // the client does not read what it is sent
@@ -111,7 +111,8 @@ func (c *conn) hitBy(err error) {
 	)
 	switch timeout := errors.Is(err, os.ErrDeadlineExceeded); {
 	case errors.As(err, &he):
-		if errors.Is(he.cause, os.ErrDeadlineExceeded) || errors.Is(he.cause, admission.ErrHandshake) {
+		if errors.Is(he.cause, os.ErrDeadlineExceeded) || errors.Is(he.cause, admission.ErrHandshake) ||
+			errors.Is(he.cause, admission.ErrTurn) {
 			c.hit(LimitHandshake)
 		}
 	case errors.As(err, &xe) && xe.TooBig:

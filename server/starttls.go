@@ -2,7 +2,9 @@ package server
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"gatehouse.im/gatehouse/internal/xmlstream"
@@ -46,7 +48,7 @@ func (c *conn) refuseTLS(why string) error {
 // its own.
 func (c *conn) handshake(config *tls.Config) error {
 	c.wire = newWire(c.raw)
-	c.wire.shake = c.server.admission.Handshake()
+	c.wire.shake = c.server.admission.Handshake(c.place)
 	if own := c.config.HandshakeTimeout; own > 0 && time.Until(c.deadline) > own {
 		c.readUntil(time.Now().Add(own))
 		defer c.readUntil(c.deadline)
@@ -61,7 +63,10 @@ func (c *conn) handshake(config *tls.Config) error {
 	if o := c.config.Observer; o != nil {
 		o.Handshake(time.Since(began), err)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, net.ErrClosed):
+		return err // somebody else has its place: that is told elsewhere, once for many
+	case err != nil:
 		return &handshakeError{err}
 	}
 	c.enter(StateLogin)

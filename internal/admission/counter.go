@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"container/list"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -30,16 +31,32 @@ const (
 type Counter struct {
 	logger  *slog.Logger
 	refused func(Limit)
-	turns   chan struct{} // of handshakes
+	turns   *turns // of handshakes
 
 	// mu guards what is below.
-	mu        sync.Mutex
-	limits    Limits
-	all       int
-	strangers int
-	addresses map[netip.Prefix]int // strangers
-	silent    int                  // refusals since the last line of the log
-	logged    time.Time
+	mu         sync.Mutex
+	limits     Limits
+	all        int
+	strangers  [2]list.List         // of *Place, oldest first: without TLS, and with it
+	addresses  map[netip.Prefix]int // strangers
+	refusals   tally
+	expulsions tally
+}
+
+// A tally is what the log has not told of yet.
+type tally struct {
+	count int
+	told  time.Time
+}
+
+// due counts one more. Once a second it says how many there are, to be told.
+func (t *tally) due(now time.Time) (count int) {
+	t.count++
+	if now.Sub(t.told) < time.Second {
+		return 0
+	}
+	count, t.count, t.told = t.count, 0, now
+	return count
 }
 
 // New returns a Counter without limits. The logger gets a line about connections that were refused, once a second at most;
@@ -51,7 +68,7 @@ func New(logger *slog.Logger, refused func(Limit)) *Counter {
 	return &Counter{
 		logger:    logger,
 		refused:   refused,
-		turns:     make(chan struct{}, runtime.GOMAXPROCS(0)),
+		turns:     newTurns(runtime.GOMAXPROCS(0)),
 		addresses: make(map[netip.Prefix]int),
 	}
 }
@@ -75,7 +92,7 @@ type Counts struct {
 func (c *Counter) Counts() Counts {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Counts{c.limits, c.all, c.strangers, len(c.addresses)}
+	return Counts{c.limits, c.all, c.unauthed(), len(c.addresses)}
 }
 
 // Later is implemented by connections whose RemoteAddr waits for what the other side sends.
@@ -85,64 +102,103 @@ type Later interface{ AddrLater() }
 // counts.
 type Place struct {
 	counter *Counter
+	conn    net.Conn
+	since   time.Time
+	taken   chan struct{} // closed when somebody else has it
 	// What is below is guarded by counter.mu.
-	from     netip.Prefix // not valid if it is not counted
-	loggedIn bool
-	left     bool
+	from  netip.Prefix // not valid if it is not counted
+	queue *list.List   // of strangers; nil for whoever has logged in
+	entry *list.Element
+	left  bool
 }
 
 // Accept takes a place for a connection that was just accepted. If there is none, it returns nil, and the caller closes the
 // connection. The address counts at once, unless the connection is a [Later]: then [Place.From] is still to be called.
+//
+// When there are too many strangers, the one who has been there longest goes: the connection that its place was taken for is
+// closed, here, by whoever accepts the next.
 func (c *Counter) Accept(nc net.Conn) *Place {
 	var from netip.Prefix
 	if _, later := nc.(Later); !later {
 		from = prefix(nc.RemoteAddr())
 	}
-	return c.enter(from)
+	return c.enter(nc, from)
 }
 
 // AcceptUncounted is Accept for a connection whose address is not the client's.
-func (c *Counter) AcceptUncounted() *Place { return c.enter(netip.Prefix{}) }
+func (c *Counter) AcceptUncounted(nc net.Conn) *Place { return c.enter(nc, netip.Prefix{}) }
 
-func (c *Counter) enter(from netip.Prefix) *Place {
+func (c *Counter) enter(nc net.Conn, from netip.Prefix) *Place {
+	p, expelled := c.enterAt(nc, from, time.Now())
+	for _, old := range expelled {
+		_ = old.conn.Close()
+	}
+	return p
+}
+
+func (c *Counter) enterAt(nc net.Conn, from netip.Prefix, now time.Time) (p *Place, expelled []*Place) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch l := c.limits; {
 	case full(l.Connections, c.all):
-		c.refuse(Connections, l.Connections, from)
-	case full(l.Unauthed, c.strangers):
-		c.refuse(Unauthed, l.Unauthed, from)
+		c.refuse(Connections, l.Connections, from, now)
+		return nil, nil
 	case from.IsValid() && full(l.PerAddress, c.addresses[from]):
-		c.refuse(PerAddress, l.PerAddress, from)
-	default:
-		c.all++
-		c.strangers++
-		p := &Place{counter: c}
-		p.count(from)
-		return p
+		c.refuse(PerAddress, l.PerAddress, from, now)
+		return nil, nil
 	}
-	return nil
+	for full(c.limits.Unauthed, c.unauthed()) {
+		expelled = append(expelled, c.expel(now))
+	}
+	p = &Place{counter: c, conn: nc, since: now, taken: make(chan struct{})}
+	c.all++
+	p.wait(&c.strangers[0])
+	p.count(from)
+	return p, expelled
+}
+
+// unauthed is how many strangers there are. c.mu must be held.
+func (c *Counter) unauthed() int { return c.strangers[0].Len() + c.strangers[1].Len() }
+
+// expel takes the place of the stranger who has been there longest. Those with TLS and those without have half of the places
+// each, if they need them: whoever has got through a handshake can only be driven out by those who have as well, and for
+// them that is work. c.mu must be held.
+func (c *Counter) expel(now time.Time) *Place {
+	queue := &c.strangers[0]
+	if c.strangers[1].Len() > queue.Len() {
+		queue = &c.strangers[1]
+	}
+	p := queue.Front().Value.(*Place)
+	from := p.from
+	p.leave()
+	close(p.taken)
+	c.refused(Unauthed)
+	if count := c.expulsions.due(now); count > 0 {
+		c.logger.Warn("strangers had to go", "limit", string(Unauthed), "allowed", c.limits.Unauthed,
+			"remote", remote(from), "after", now.Sub(p.since), "ended", count)
+	}
+	return p
 }
 
 func full(limit, n int) bool { return limit > 0 && n >= limit }
 
 // refuse tells of a connection that gets no place. c.mu must be held.
-func (c *Counter) refuse(which Limit, limit int, from netip.Prefix) {
+func (c *Counter) refuse(which Limit, limit int, from netip.Prefix, now time.Time) {
 	c.refused(which)
-	c.silent++
-	now := time.Now()
-	if now.Sub(c.logged) < time.Second {
-		return
+	if count := c.refusals.due(now); count > 0 {
+		c.logger.Warn("connections refused", "limit", string(which), "allowed", limit, "remote", remote(from), "refused", count)
 	}
-	remote := "unknown"
-	if from.IsValid() {
-		remote = from.Addr().String()
-		if !from.IsSingleIP() {
-			remote = from.String()
-		}
+}
+
+// remote is an address for the log.
+func remote(from netip.Prefix) string {
+	switch {
+	case !from.IsValid():
+		return "unknown"
+	case from.IsSingleIP():
+		return from.Addr().String()
 	}
-	c.logger.Warn("connections refused", "limit", string(which), "allowed", limit, "remote", remote, "refused", c.silent)
-	c.silent, c.logged = 0, now
+	return from.String()
 }
 
 // From counts the connection for the address of its client, which is known by now, instead of for another one. It returns
@@ -156,11 +212,11 @@ func (p *Place) From(remote net.Addr) bool {
 	c := p.counter
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if p.left || p.loggedIn || from == p.from || !from.IsValid() {
+	if p.queue == nil || from == p.from || !from.IsValid() {
 		return true
 	}
 	if full(c.limits.PerAddress, c.addresses[from]) {
-		c.refuse(PerAddress, c.limits.PerAddress, from)
+		c.refuse(PerAddress, c.limits.PerAddress, from, time.Now())
 		return false
 	}
 	p.uncount()
@@ -178,29 +234,66 @@ func (p *Place) LoggedIn() {
 	p.known()
 }
 
-// Leave gives the place back. Calling it again does nothing.
+// Leave gives the place back. Calling it again does nothing, nor does it once somebody else has the place.
 func (p *Place) Leave() {
 	if p == nil {
 		return
 	}
 	p.counter.mu.Lock()
 	defer p.counter.mu.Unlock()
-	if !p.left {
-		p.known()
-		p.left = true
-		p.counter.all--
+	p.leave()
+}
+
+// spokeTLS says that the handshake is over.
+func (p *Place) spokeTLS() {
+	if p == nil {
+		return
 	}
+	p.counter.mu.Lock()
+	defer p.counter.mu.Unlock()
+	if p.queue != nil {
+		p.wait(&p.counter.strangers[1])
+	}
+}
+
+// gone is closed when somebody else has the place.
+func (p *Place) gone() <-chan struct{} {
+	if p == nil {
+		return nil
+	}
+	return p.taken
 }
 
 // The methods below need counter.mu to be held.
 
-func (p *Place) known() {
-	if p.loggedIn || p.left {
+func (p *Place) leave() {
+	if p.left {
 		return
 	}
-	p.loggedIn = true
-	p.counter.strangers--
+	p.known()
+	p.left = true
+	p.counter.all--
+}
+
+func (p *Place) known() {
+	if p.queue == nil {
+		return
+	}
+	p.wait(nil)
 	p.uncount()
+}
+
+// wait takes the place from one queue to another, or to none.
+func (p *Place) wait(queue *list.List) {
+	if p.queue == queue {
+		return
+	}
+	if p.queue != nil {
+		p.queue.Remove(p.entry)
+	}
+	if p.queue = queue; queue != nil {
+		p.entry = queue.PushBack(p)
+	}
 }
 
 func (p *Place) count(from netip.Prefix) {

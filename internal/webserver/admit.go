@@ -36,7 +36,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if l.config == nil {
 			return &front{Conn: below, below: below}, nil
 		}
-		below.shake.Store(l.server.admission.Handshake())
+		below.shake.Store(l.server.admission.Handshake(place))
 		_ = nc.SetWriteDeadline(time.Now().Add(writeLimit)) // until net/http has one of its own
 		over := tls.Server(below, l.config)
 		return &front{Conn: over, below: below, tls: over}, nil
@@ -47,7 +47,7 @@ func (l *listener) Accept() (net.Conn, error) {
 func (s *Server) placeFor(nc net.Conn) *admission.Place {
 	if _, later := nc.(admission.Later); !later {
 		if tcp, ok := nc.RemoteAddr().(*net.TCPAddr); ok && s.settings.Load().trusts(tcp.AddrPort().Addr().Unmap()) {
-			return s.admission.AcceptUncounted()
+			return s.admission.AcceptUncounted(nc)
 		}
 	}
 	return s.admission.Accept(nc)
