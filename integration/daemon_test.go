@@ -83,8 +83,14 @@ func launch(t testing.TB, config string, env ...string) *daemon {
 // launchLogging is launch with a log in another form.
 func launchLogging(t testing.TB, format, config string, env ...string) *daemon {
 	t.Helper()
+	return launchProgram(t, gatehouse, format, config, env...)
+}
+
+// launchProgram is launchLogging with another build of gatehouse.
+func launchProgram(t testing.TB, program, format, config string, env ...string) *daemon {
+	t.Helper()
 	d := &daemon{
-		cmd:   exec.Command(gatehouse, "serve", "--config", config, "--log-format", format),
+		cmd:   exec.Command(program, "serve", "--config", config, "--log-format", format),
 		log:   newLogBuffer(),
 		ended: make(chan struct{}),
 	}

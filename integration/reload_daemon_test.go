@@ -122,8 +122,14 @@ type reloadable struct {
 // startReloadable starts the program on a config with the options that reloadOptions gives.
 func startReloadable(t testing.TB, config string) *reloadable {
 	t.Helper()
+	return startReloadableProgram(t, gatehouse, config)
+}
+
+// startReloadableProgram is startReloadable with another build of gatehouse.
+func startReloadableProgram(t testing.TB, program, config string, env ...string) *reloadable {
+	t.Helper()
 	dir := filepath.Dir(config)
-	r := &reloadable{follower: follower{daemon: launchLogging(t, "json", config)}, config: config, dir: dir}
+	r := &reloadable{follower: follower{daemon: launchProgram(t, program, "json", config, env...)}, config: config, dir: dir}
 	r.next(t, "ready", func(l logLine) bool { return l.Msg == "ready" })
 	return r
 }
@@ -197,6 +203,11 @@ func (r *reloadable) metric(t testing.TB, name string) float64 {
 // usage is what a daemon takes of the machine.
 type usage struct {
 	goroutines, children, descriptors int
+}
+
+// within says whether it is no more than another.
+func (u usage) within(limit usage) bool {
+	return u.goroutines <= limit.goroutines && u.children <= limit.children && u.descriptors <= limit.descriptors
 }
 
 func (r *reloadable) usage(t testing.TB) usage {

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -36,6 +37,8 @@ type rule struct {
 	Match string   `json:"match"` // the query holds this
 	Nth   int      `json:"nth"`   // and is the nth of this process
 	Life  int      `json:"life"`  // which is the life-th process
+	Every int      `json:"every"` // the rule is for one query in so many
+	While string   `json:"while"` // and as long as this file is there
 	Do    []action `json:"do"`
 }
 
@@ -49,6 +52,8 @@ type action struct {
 	Kill     *int     `json:"kill"`
 	Answer   bool     `json:"answer"`
 	Echo     bool     `json:"echo"`
+	Leak     int      `json:"leak"` // open so many files and keep them, or exit
+	Fork     bool     `json:"fork"` // start a process that has the same files and stays
 }
 
 // event is a line of the record.
@@ -68,6 +73,10 @@ type script struct {
 }
 
 func main() {
+	if len(os.Args) == 3 && os.Args[1] == "linger" {
+		time.Sleep(10 * time.Minute)
+		return
+	}
 	name := os.Args[0]
 	planFile := name + ".plan"
 	if len(os.Args) == 3 && os.Args[1] == "--plan" {
@@ -170,12 +179,22 @@ func (s *script) read() (query string, raw []byte, err error) {
 func (s *script) serve(n int, query string) {
 	time.Sleep(time.Duration(s.plan.Think * float64(time.Second)))
 	for _, r := range s.plan.Rules {
-		if r.At == "" && strings.Contains(query, r.Match) && (r.Nth == 0 || r.Nth == n) && (r.Life == 0 || r.Life == s.life) {
+		if r.At == "" && strings.Contains(query, r.Match) && (r.Nth == 0 || r.Nth == n) && (r.Life == 0 || r.Life == s.life) &&
+			(r.Every == 0 || n%r.Every == 0) && r.holds() {
 			s.perform(r.Do, &query)
 			return
 		}
 	}
 	s.answer(query)
+}
+
+// holds says whether the file is there that the rule needs.
+func (r *rule) holds() bool {
+	if r.While == "" {
+		return true
+	}
+	_, err := os.Stat(r.While)
+	return err == nil
 }
 
 func (s *script) perform(actions []action, query *string) {
@@ -205,7 +224,31 @@ func (s *script) perform(actions []action, query *string) {
 			s.answer(*query)
 		case a.Echo && query != nil:
 			s.write(s.frame(*query))
+		case a.Leak > 0:
+			s.leak(a.Leak)
+		case a.Fork:
+			s.fork()
 		}
+	}
+}
+
+// leak opens files that nobody closes.
+func (s *script) leak(count int) {
+	for range count {
+		if _, err := syscall.Open(os.DevNull, syscall.O_RDONLY, 0); err != nil {
+			fmt.Fprintln(os.Stderr, "testscript:", err)
+			s.log("end", nil)
+			os.Exit(1)
+		}
+	}
+}
+
+// fork leaves a process behind that has this one's files and does nothing; "linger" tells it from the script.
+func (s *script) fork() {
+	child := exec.Command("/proc/self/exe", "linger", s.record.Name())
+	child.Stdin, child.Stdout, child.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := child.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, "testscript:", err)
 	}
 }
 
