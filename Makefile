@@ -6,6 +6,9 @@ GO          ?= go
 # part of `make test`.
 FUZZTIME    ?= 10m
 SHORTFUZZ   ?= 2s
+# How long the soak of `make torture` is; everything else in it takes a quarter of
+# an hour.
+SOAK        ?= 30m
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 build:
@@ -24,6 +27,12 @@ docker-deps:
 
 fuzz:
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz.sh
+
+# Faults, strangers and the soak that docs/reliability.md has figures of, in their
+# long form. Wants a quiet machine, and root for two of the faults.
+torture: test-deps
+	GATEHOUSE_TORTURE=long GATEHOUSE_SOAK=$(SOAK) \
+		$(GO) test ./integration -count=1 -v -timeout 3h -run '^(TestTorture|TestStrangers_)'
 
 # Prints the name of the Debian package that it builds.
 deb:
@@ -60,4 +69,4 @@ cover: test-deps
 
 check: lint test
 
-.PHONY: build deb docker docker-test docker-deps man test test-deps fuzz bench lint cover check
+.PHONY: build deb docker docker-test docker-deps man test test-deps fuzz torture bench lint cover check

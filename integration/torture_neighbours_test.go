@@ -1,19 +1,17 @@
 package integration
 
-import (
-	"syscall"
-)
+import "syscall"
 
 // neighbourFaults are those of servers that gatehouse leans on.
 func neighbourFaults() []fault {
 	behindSpared := func(v *visit) bool { return v.door.host != relayHost }
 	return []fault{
-		{name: "Redis killed with SIGKILL, and started again", prepare: (*rig).shareState, spares: passwordsSpared, strikes: true,
+		{name: "Redis killed with SIGKILL, and started again", prepare: (*rig).shareState, spares: passwordsSpared, strikes: true, idle: 4,
 			begin: func(r *rig) (end func()) {
 				r.redis.Kill()
 				return func() { r.redis.Run(r.t) }
 			}},
-		{name: "Redis stopped with SIGSTOP", prepare: (*rig).shareState, spares: passwordsSpared, strikes: true,
+		{name: "Redis stopped with SIGSTOP", prepare: (*rig).shareState, spares: passwordsSpared, strikes: true, idle: 4,
 			begin: func(r *rig) (end func()) {
 				r.redis.Signal(r.t, syscall.SIGSTOP)
 				return func() { r.redis.Signal(r.t, syscall.SIGCONT) }

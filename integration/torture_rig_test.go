@@ -44,6 +44,8 @@ type rig struct {
 
 	steps [][2]time.Time // from when to when that was changed
 
+	impossible bool // the fault, on this machine
+
 	redis   *redistest.Server
 	backend *backend
 }

@@ -26,6 +26,8 @@ type fault struct {
 	spares func(*visit) bool
 	// restarts says that the daemon is restarted to end the fault, which everybody notices.
 	restarts bool
+	// idle is how many connections the daemon may keep for the next time.
+	idle int
 	// strikes says that it would not be the fault that it should be if nobody were told to come again.
 	strikes bool
 	// check looks at what is there when all is over.
@@ -72,11 +74,15 @@ func (f *fault) run(t *testing.T, lasts time.Duration) row {
 	if f.prepare != nil {
 		f.prepare(r)
 	}
+	if r.impossible {
+		return row{name: f.name + " (not possible on this machine)"}
+	}
 	r.begin()
 
 	r.warm()
 	r.idle = r.rest()
 	before, memory := r.idle, r.memory(t, "VmRSS")
+	before.descriptors += f.idle
 
 	began := time.Now()
 	l := startLoad(t, tortureRate, r.clock, r.doors)

@@ -25,6 +25,8 @@ jq                 a query of docs/log.md
 logrotate          the rules of docs/log.md
 chromium           the status page, as a browser shows it
 fonts-dejavu-core  something for the browser to write with
+e2fsprogs          a data directory that becomes read-only
+mount              the same
 bash               shell completion, as are the next two
 zsh
 fish
