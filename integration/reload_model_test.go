@@ -74,12 +74,15 @@ func (w *world) expected(a *try) string {
 //   - a port that is closed meanwhile cuts off those who were not let in yet, or they go on as on one that stays: what else
 //     changed with it holds for them.
 func explained(worlds []*world, a *try) bool {
-	served, open := 0, 0
+	served, open, offered := 0, 0, 0
 	serial := a.serial == ""
 	for _, w := range worlds {
 		s, ok := w.sites[a.host]
 		if ok {
 			served++
+		}
+		if a.mechanism == "PLAIN" && s.plain || a.mechanism == "X-TOKEN" && s.token {
+			offered++
 		}
 		if w.extraPort {
 			open++
@@ -94,6 +97,8 @@ func explained(worlds []*world, a *try) bool {
 		return comesOrGoes
 	case cutOff:
 		return comesOrGoes || closes
+	case "temporary-auth-failure":
+		return offered > 0 && offered < len(worlds)
 	}
 	inside := *a // who has come in by the port while it was open
 	inside.extraPort = a.extraPort && open == 0
