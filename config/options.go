@@ -132,8 +132,8 @@ var Options = []OptionInfo{
 	{"debug", "boolean", "false", "Log at level debug where log does not name a level.", true},
 	{"gatehouse_admin", "string or list", "", `Where metrics and the status page are served: a loopback address with a port ("127.0.0.1:5280"), or the path of a socket, relative to the config file. Nowhere without it.`, true},
 	{"gatehouse_shutdown_timeout", "number of seconds", "10", "How long the end of the daemon may take, for clients and queries in flight.", true},
-	{"gatehouse_data_dir", "string", "", "Where tokens that were used and gatehouse's own certificates are kept. Relative to the config file; $STATE_DIRECTORY, else /var/lib/gatehouse for root, else ~/.local/state/gatehouse.", true},
-	{"gatehouse_state", "string or false", "false", `A Redis that several gatehouses share, so that a token is good once at all of them: "redis://user:password@host:6379/0", "rediss://..." (TLS), "unix:///run/redis/redis.sock"; Sentinels and Clusters as docs/several-fronts.md has them. Without it, used tokens are kept in gatehouse_data_dir.`, true},
+	{"gatehouse_data_dir", "string", "", "Where tokens that were used, what the guard has counted and gatehouse's own certificates are kept. Relative to the config file; $STATE_DIRECTORY, else /var/lib/gatehouse for root, else ~/.local/state/gatehouse.", true},
+	{"gatehouse_state", "string or false", "false", `A Redis that several gatehouses share, so that a token is good once at all of them, and failed logins count together: "redis://user:password@host:6379/0", "rediss://..." (TLS), "unix:///run/redis/redis.sock"; Sentinels and Clusters as docs/several-fronts.md has them. Without it, both are kept in gatehouse_data_dir.`, true},
 	{"gatehouse_self_signed", "boolean", "false", "A host without a certificate gets one that gatehouse makes.", true},
 }
 

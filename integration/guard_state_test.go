@@ -149,7 +149,13 @@ func sharing(t *testing.T, url string, global options) [2]*guarded {
 		for k, v := range global {
 			all[k] = v
 		}
-		fronts[i] = startGuarded(t, all)
+		f := startGuarded(t, all)
+		t.Cleanup(func() {
+			if strings.Contains(f.log.String(), statePassword) {
+				t.Error("the password of the Redis is in the log")
+			}
+		})
+		fronts[i] = f
 		fronts[i].expectShared(t, 1)
 	}
 	return fronts
