@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"gatehouse.im/gatehouse/internal/luaconf"
@@ -23,7 +22,7 @@ type Limits struct {
 	// Handshake is how long a TLS handshake may take (gatehouse_tls_handshake_timeout, 10 s).
 	Handshake time.Duration
 	// Rate is how many bytes a second a client may send, and Burst for how many seconds it may save up (limits). No limit if
-	// Rate is 0.
+	// Rate is 0, as with Prosody's "0kb/s".
 	Rate  int
 	Burst time.Duration
 }
@@ -58,7 +57,8 @@ const (
 var (
 	rateForm  = regexp.MustCompile(`^([0-9]+) ?([^/]+)/s$`)
 	burstForm = regexp.MustCompile(`^([0-9]+) ?s$`)
-	rateUnits = map[byte]float64{'b': 0, 'k': 3, 'm': 6, 'g': 9, 't': 12}
+	// As powers of ten. That of b is what mod_limits has.
+	rateUnits = map[byte]float64{'b': 1, 'k': 3, 'm': 6, 'g': 9, 't': 12}
 )
 
 // rate reads `limits` as Prosody's mod_limits does. It counts where that module is enabled, and in a file that has it
@@ -71,7 +71,7 @@ func (s section) rate() (int, time.Duration) {
 	o, _ := s.lookup("limits")
 	c2s, named := o.Value.Map["c2s"]
 	switch {
-	case s.has("limits") && o.Value.Kind != luaconf.Table, named && c2s.Kind != luaconf.Table:
+	case s.has("limits") && o.Value.Kind != luaconf.Table, named && (c2s.Kind != luaconf.Table || !readable(c2s.Map["rate"])):
 		s.problem("limits", `want a table such as { c2s = { rate = "10kb/s", burst = "2s" } }`)
 		return 0, 0
 	case !named && enabled:
@@ -82,11 +82,19 @@ func (s section) rate() (int, time.Duration) {
 	return s.bytesPerSecond(c2s.Map["rate"]), s.burst(c2s.Map["burst"])
 }
 
+// readable says whether mod_limits, which wants a string, loads with such a rate.
+func readable(rate luaconf.Value) bool {
+	return rate.Kind == luaconf.String || rate.Kind == luaconf.Nil || rate.Kind == luaconf.Bool && !rate.Bool
+}
+
 func (s section) bytesPerSecond(v luaconf.Value) int {
 	if m := rateForm.FindStringSubmatch(v.Str); v.Kind == luaconf.String && m != nil {
 		n, err := strconv.ParseFloat(m[1], 64)
-		exp, known := rateUnits[strings.ToLower(m[2])[0]]
-		if err == nil && known && n > 0 {
+		unit := m[2][0] | 0x20 // of ASCII in lower case
+		if exp, known := rateUnits[unit]; known && err == nil {
+			if unit == 'b' && n > 0 {
+				s.warn("limits", `a "b" is ten bytes for Prosody's mod_limits, and so it is here; "kb" are 1000`)
+			}
 			return int(min(n*math.Pow(10, exp), maxRate))
 		}
 	}
@@ -95,7 +103,7 @@ func (s section) bytesPerSecond(v luaconf.Value) int {
 }
 
 func (s section) burst(v luaconf.Value) time.Duration {
-	n, ok := asNumber(v)
+	n, ok := v.Number, v.Kind == luaconf.Number
 	if m := burstForm.FindStringSubmatch(v.Str); v.Kind == luaconf.String && m != nil {
 		n, ok = asNumber(luaconf.Value{Kind: luaconf.String, Str: m[1]})
 	}
