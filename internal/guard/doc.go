@@ -19,9 +19,14 @@
 // counts of pair and secret alone: nobody outside can lock users out at the addresses where they are at home. Only who
 // guesses a user's password from the user's own address can, there.
 //
-// Addresses, names and secrets are kept as hashes with a key of the process, of a secret 16 bits of one. Memory is bounded:
-// [Counters] drops a low count for a new one, so to make it forget a high one takes more failures than are forgotten. What
-// is known of a user are his last eight addresses, whoever else logs in. Nothing survives the process.
+// Addresses, names and secrets are kept as hashes with a secret key, of a secret 16 bits of one. Memory is bounded:
+// [Memory] drops a low count for a new one, so to make it forget a high one takes more failures than are forgotten. What
+// is known of a user are his last eight addresses, whoever else logs in. [Guard.Save] writes it all to a file, with the key.
 //
-// The package starts no goroutine, and nothing here waits: [Guard.Try] says how long to.
+// Several gatehouses can have the same [Counters]: [Guard.Share]. The guard's own memory then follows what it is told of
+// each attempt, and judges alone while the others cannot be asked. It does not judge beside them, since a success
+// elsewhere makes good what it has counted, and does not make them learn what it has counted alone: a guesser gains one
+// limit at each front by an outage, however often it comes, and there is nothing to be merged.
+//
+// The package starts no goroutine, and waits for nothing but shared Counters: [Guard.Try] says how long to wait.
 package guard
