@@ -17,7 +17,7 @@ import (
 
 // What a stranger may make us hold; together less than 64 KiB.
 const (
-	headerLimit  = 16 << 10 // clients exist that send long headers
+	headerLimit  = 10 << 10 // clients exist that send long headers
 	preLoginRead = 64 << 10 // bytes in all
 )
 
@@ -161,6 +161,9 @@ func (c *conn) login(ctx context.Context) (user string, err error) {
 func (c *conn) loggedIn() {
 	if f, ok := c.raw.(*framed); ok {
 		f.LoggedIn()
+	}
+	if c.wire != nil {
+		c.wire.records = nil
 	}
 	c.place.LoggedIn()
 }

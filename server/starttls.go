@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"gatehouse.im/gatehouse/internal/admission"
 	"gatehouse.im/gatehouse/internal/xmlstream"
 )
 
@@ -55,6 +56,7 @@ func (c *conn) handshake(config *tls.Config) error {
 	}
 	tc := tls.Server(c.wire, config)
 	c.opened = false
+	c.wire.records = admission.NewRecords(c.raw)
 	c.enter(StateHandshake)
 	began := time.Now()
 	err := tc.Handshake()
@@ -72,8 +74,28 @@ func (c *conn) handshake(config *tls.Config) error {
 	c.enter(StateLogin)
 	c.rw, c.encrypted = tc, true
 	c.tlsVersion = tls.VersionName(tc.ConnectionState().Version)
-	c.in.Reset(c.pace(tc))
+	c.wire.records.Shaken()
+	c.in.Reset(c.pace(&unwrapped{tc, c.wire}))
 	return nil
+}
+
+// An unwrapped connection tells the records below when something has come of
+// them, and the client if they are too long.
+type unwrapped struct {
+	*tls.Conn
+	wire *wire
+}
+
+// Read implements net.Conn.
+func (u *unwrapped) Read(p []byte) (int, error) {
+	n, err := u.Conn.Read(p)
+	if n > 0 && u.wire.records != nil {
+		u.wire.records.Took()
+	}
+	if errors.Is(err, admission.ErrRecord) {
+		return n, &xmlstream.Error{Condition: "policy-violation", TooBig: true, Detail: err.Error()}
+	}
+	return n, err
 }
 
 // handshakeError is a failed TLS handshake. crypto/tls has told the other

@@ -17,7 +17,8 @@ type wire struct {
 	raw  syscall.RawConn // nil if the connection is none of the system's
 	lazy *lazyReader     // nil while the client logs in
 
-	shake *admission.Handshake // nil but during the TLS handshake
+	shake   *admission.Handshake // nil but during the TLS handshake
+	records *admission.Records   // nil but from TLS to the login
 }
 
 func newWire(nc net.Conn) *wire {
@@ -47,7 +48,9 @@ func (w *wire) Read(p []byte) (int, error) {
 	case w.lazy != nil:
 		return w.lazy.read(p)
 	case w.shake != nil:
-		return w.shake.Read(w.Conn, p)
+		return w.shake.Read(w.records, p)
+	case w.records != nil:
+		return w.records.Read(p)
 	}
 	return w.Conn.Read(p)
 }

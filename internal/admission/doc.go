@@ -10,6 +10,9 @@
 // stranger gets for free, and so only as many compute at a time as there are processors: those that are further in their
 // login need not wait behind thousands of them. Nobody has a turn while waiting for the network.
 //
-// The package starts no goroutine. Everything but Handshake may be used by any number of goroutines; a Handshake belongs to
+// [Records] is what bounds the memory that TLS takes for what a client sends, until it has logged in: crypto/tls holds whole
+// records, and messages of the handshake even after it, and keeps the buffers.
+//
+// The package starts no goroutine. Everything but Handshake and Records may be used by any number of goroutines; those belong to
 // the one that does it.
 package admission

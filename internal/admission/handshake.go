@@ -9,7 +9,7 @@ import (
 
 // maxHandshake is how many bytes of a TLS handshake a client may send. crypto/tls would take messages of 64 KiB, and hold
 // more than twice that for one. What clients send is less than 4 KiB.
-const maxHandshake = 16 << 10
+const maxHandshake = 8 << 10
 
 // ErrHandshake says that a client has sent more than a TLS handshake has.
 var ErrHandshake = errors.New("too many bytes in a TLS handshake")

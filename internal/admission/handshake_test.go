@@ -88,7 +88,7 @@ func TestHandshake_isBounded(t *testing.T) {
 		}
 		read += n
 	}
-	if read < 16<<10 || read > 18<<10 {
+	if read < 8<<10 || read > 10<<10 {
 		t.Errorf("%d bytes were read", read)
 	}
 }

@@ -37,6 +37,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			return &front{Conn: below, below: below}, nil
 		}
 		below.shake.Store(l.server.admission.Handshake(place))
+		below.records.Store(admission.NewRecords(nc))
 		_ = nc.SetWriteDeadline(time.Now().Add(writeLimit)) // until net/http has one of its own
 		over := tls.Server(below, l.config)
 		return &front{Conn: over, below: below, tls: over}, nil
@@ -56,16 +57,21 @@ func (s *Server) placeFor(nc net.Conn) *admission.Place {
 // counted is a connection that has a place until it is closed.
 type counted struct {
 	net.Conn
-	place *admission.Place
-	shake atomic.Pointer[admission.Handshake] // nil but before the first request of a connection with TLS
+	place   *admission.Place
+	shake   atomic.Pointer[admission.Handshake] // nil but during a TLS handshake
+	records atomic.Pointer[admission.Records]   // nil without TLS, and for whoever has logged in
 }
 
 // Read implements net.Conn.
 func (c *counted) Read(p []byte) (int, error) {
-	if h := c.shake.Load(); h != nil {
-		return h.Read(c.Conn, p)
+	nc := c.Conn
+	if r := c.records.Load(); r != nil {
+		nc = r
 	}
-	return c.Conn.Read(p)
+	if h := c.shake.Load(); h != nil {
+		return h.Read(nc, p)
+	}
+	return nc.Read(p)
 }
 
 // Write implements net.Conn.
@@ -96,9 +102,10 @@ func (c *counted) begun() {
 // the first read.
 type front struct {
 	net.Conn
-	below *counted
-	tls   *tls.Conn    // nil without TLS
-	lines atomic.Int32 // of the request that is to come; negative once it is there
+	below  *counted
+	tls    *tls.Conn    // nil without TLS
+	shaken bool         // the handshake is over
+	lines  atomic.Int32 // of the request that is to come; negative once it is there
 }
 
 const maxLines = 128
@@ -107,10 +114,31 @@ var errLines = errors.New("too many lines in the header of a request")
 
 // Read implements net.Conn.
 func (f *front) Read(p []byte) (int, error) {
-	n, err := f.Conn.Read(p)
+	n, err := f.read(p)
 	// #nosec G115 -- of one read
 	if f.lines.Load() >= 0 && f.lines.Add(int32(bytes.Count(p[:n], []byte{'\n'}))) > maxLines {
 		return 0, errLines
+	}
+	return n, err
+}
+
+// read does the handshake first, if there is one to do.
+func (f *front) read(p []byte) (int, error) {
+	r := f.below.records.Load()
+	if r == nil {
+		return f.Conn.Read(p)
+	}
+	if !f.shaken {
+		if err := f.tls.Handshake(); err != nil {
+			return 0, err
+		}
+		f.shaken = true
+		f.below.begun()
+		r.Shaken()
+	}
+	n, err := f.Conn.Read(p)
+	if n > 0 {
+		r.Took()
 	}
 	return n, err
 }
@@ -132,7 +160,6 @@ func follow(nc net.Conn, state http.ConnState) {
 	f, ok := nc.(*front)
 	switch {
 	case ok && state == http.StateActive:
-		f.below.begun()
 		f.lines.Store(-1)
 	case ok && state == http.StateIdle:
 		f.lines.Store(0)

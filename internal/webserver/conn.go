@@ -67,6 +67,9 @@ type Conn struct {
 // LoggedIn says that the client is no stranger any more (package admission).
 func (c *Conn) LoggedIn() {
 	c.sock.left.Store(-1)
+	if f, ok := c.sock.Conn.(*front); ok {
+		f.below.records.Store(nil)
+	}
 	c.place.LoggedIn()
 }
 

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"gatehouse.im/gatehouse/internal/admission"
 )
 
 // A socket is the connection below a WebSocket, with an eye on where in the stream of frames a read fails: between frames
@@ -80,6 +82,9 @@ func (s *socket) Read(p []byte) (int, error) {
 		n, err = s.Conn.Read(p)
 	}
 	s.waiting.Store(0)
+	if errors.Is(err, admission.ErrRecord) {
+		err, lost = errStranger, true
+	}
 	if left > 0 {
 		s.left.CompareAndSwap(left, left-int64(n))
 	}
@@ -91,7 +96,7 @@ func (s *socket) Read(p []byte) (int, error) {
 	defer s.mu.Unlock()
 	s.read += int64(n)
 	s.readErr = err
-	if err != nil && s.read != s.mark {
+	if lost || err != nil && s.read != s.mark {
 		s.lost = true // the library had nothing left when it asked for more
 	}
 	return n, err
