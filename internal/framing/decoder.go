@@ -21,7 +21,7 @@ type Decoder struct {
 
 	// buf holds the beginning of a message: buf[start:n], of which
 	// buf[start:start+seen] was scanned. It is nil if nothing is held.
-	buf            *buffer
+	buf            []byte
 	start, seen, n int
 	// head is what an <open> or <close> stands for. If it has an end tag, that
 	// begins with endTag, and at tagEnd behind buf[start].
@@ -61,7 +61,7 @@ func NewDecoder(next func() (io.Reader, error)) *Decoder { return &Decoder{next:
 //   - <stream:stream>, or <open/> and <close/> in another namespace than that of
 //     RFC 7395 (invalid-namespace; §3.3.2 there);
 //   - elements outside of a stream, <open/> that is not empty (bad-format);
-//   - a start tag over 16 KiB (policy-violation).
+//   - a start tag over 10 KiB (policy-violation).
 //
 // White space around the element is dropped, though a message must begin with
 // '<' (§3.3.3), and so is an XML declaration, which is allowed.
@@ -152,7 +152,7 @@ func (d *Decoder) fail(err *xmlstream.Error) {
 // done gives the memory back.
 func (d *Decoder) done() {
 	if d.buf != nil {
-		release(d.buf, d.n)
+		releaseMessage(d.buf, d.n)
 	}
 	d.buf, d.start, d.seen, d.n = nil, 0, 0, 0
 	d.head, d.endTag, d.pending = nil, nil, nil

@@ -12,14 +12,19 @@ const streamTag = "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xml
 // first reads once of the beginning of a message, up to its first tag, and
 // makes what there is to return of it pending. Its error is the caller's.
 func (d *Decoder) first() error {
-	if d.buf == nil {
-		d.buf = buffers.Get().(*buffer)
-	}
-	if d.n == maxHeld {
+	switch {
+	case d.buf == nil:
+		d.buf = messages.Get().(*[minHeld]byte)[:]
+	case d.n == maxTag:
 		d.fail(tooBig())
 		return nil
+	case d.n == len(d.buf):
+		more := make([]byte, min(2*len(d.buf), maxTag))
+		copy(more, d.buf)
+		releaseMessage(d.buf, d.n)
+		d.buf = more
 	}
-	n, err := d.msg.Read(d.buf[d.n:maxHeld])
+	n, err := d.msg.Read(d.buf[d.n:])
 	d.n += n
 	fault := d.begin()
 	switch {

@@ -13,24 +13,41 @@ const (
 )
 
 const (
-	// maxHeld bounds, in bytes, what an Encoder or Decoder holds. No start tag
-	// of a message or stream may be longer.
+	// maxHeld bounds, in bytes, what an Encoder holds. No start tag of a stream
+	// may be longer.
 	maxHeld = 16384
+	// maxTag bounds the start tag of a message, which is a stranger's, perhaps.
+	maxTag = 10240
+	// minHeld is what a Decoder has for the beginning of a message at first. A
+	// login's messages fit.
+	minHeld = 2048
 	// maxScope bounds the declarations of a stream header, in bytes.
 	maxScope = 1024
 )
 
-// A buffer is lent for as long as something is held. An element's first part
-// and the declarations that are put into it fit.
+// A buffer is lent to an Encoder for as long as something is held. An element's
+// first part and the declarations that are put into it fit.
 type buffer [maxHeld + maxScope]byte
 
-var buffers = sync.Pool{New: func() any { return new(buffer) }}
+var (
+	buffers  = sync.Pool{New: func() any { return new(buffer) }}
+	messages = sync.Pool{New: func() any { return new([minHeld]byte) }}
+)
 
 // release gives a buffer back, cleared of what it held in its first used bytes:
 // a password, perhaps.
 func release(b *buffer, used int) {
 	clear(b[:used])
 	buffers.Put(b)
+}
+
+// releaseMessage does the same for the beginning of a message. What is larger
+// than usual is not kept.
+func releaseMessage(b []byte, used int) {
+	clear(b[:used])
+	if len(b) == minHeld {
+		messages.Put((*[minHeld]byte)(b))
+	}
 }
 
 func notWellFormed(detail string) *xmlstream.Error {

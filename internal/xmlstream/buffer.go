@@ -10,7 +10,7 @@ const minBuffer = 2048
 
 var buffers = sync.Pool{New: func() any { return new([minBuffer]byte) }}
 
-// fill reads once, blocking, and keeps at most limit+1 bytes unconsumed.
+// fill reads once, blocking, and keeps at most limit bytes unconsumed.
 func (r *Reader) fill(limit int) error {
 	r.shrink()
 	if r.buf == nil && r.idle {
@@ -29,7 +29,7 @@ func (r *Reader) fill(limit int) error {
 		r.buf, r.start = r.buf[:copy(r.buf, r.buf[r.start:])], 0
 	}
 	if len(r.buf) == cap(r.buf) {
-		bigger := make([]byte, len(r.buf), min(2*cap(r.buf), max(limit+1, minBuffer)))
+		bigger := make([]byte, len(r.buf), min(2*cap(r.buf), max(limit, minBuffer)))
 		copy(bigger, r.buf)
 		r.release()
 		r.buf = bigger

@@ -189,7 +189,7 @@ func (r *Reader) next(header bool, limit int) ([]byte, Found, error) {
 		n, what, err := r.bound.scan(r.buf[r.start+r.scanned:], header)
 		r.scanned += n
 		switch {
-		case r.scanned > limit:
+		case r.scanned > limit, r.scanned == limit && what == FoundNothing:
 			return nil, 0, r.end(tooBig("stanza over the size limit"))
 		case err != nil:
 			return nil, 0, r.end(err)
