@@ -16,10 +16,13 @@ import (
 
 // What holds before the upgrade.
 const (
-	headerLimit = 8 << 10
+	headerLimit = 8 << 10         // what net/http adds to it for its buffer included
 	readLimit   = 8 * time.Second // TLS handshake and request
 	writeLimit  = 30 * time.Second
 	idleLimit   = 15 * time.Second
+
+	// tolerance is what net/http reads beyond its limit.
+	tolerance = 4 << 10
 )
 
 // Server answers HTTP and keeps the WebSockets that come of it. Create it with [New].
@@ -43,7 +46,7 @@ func New(config Config) *Server {
 		s.admission = admission.New(config.Logger, nil)
 	}
 	s.SetConfig(config)
-	s.http = httpserver.New(s, httpserver.Limits{Bytes: headerLimit, Write: writeLimit, Idle: idleLimit}, config.Logger)
+	s.http = httpserver.New(s, httpserver.Limits{Bytes: headerLimit - tolerance, Write: writeLimit, Idle: idleLimit}, config.Logger)
 	s.http.ReadHeaderTimeout, s.http.ReadTimeout = readLimit, readLimit
 	s.http.ConnContext, s.http.ConnState = withFront, follow
 	// Anybody can make a handshake fail.
