@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -17,16 +18,24 @@ type ServeCmd struct {
 	LogFormat string `help:"Write the log as text, json or journald, instead of what gatehouse_log_format says." enum:",text,json,journald" default:"" placeholder:"FORMAT"`
 }
 
+// garbage is how much garbage may come together, in percent of what is in use,
+// before the collector runs (GOGC). Many connections hold much, whoever they
+// are, and twice as much is what memory must not be spent on.
+const garbage = 20
+
 // idleHeap is memory that is reserved and never touched, so it costs none. The
-// collector counts it, and lets as much garbage more come together before it
-// runs: with a heap as small as ours it would otherwise run every hundred
-// logins, for a tenth of what they cost.
-const idleHeap = 16 << 20
+// collector counts it, and lets 16 MiB more of garbage come together: with a
+// heap as small as ours it would otherwise run every few dozen logins, for a
+// good part of what they cost.
+const idleHeap = 80 << 20
 
 // Run implements the command.
 func (cmd *ServeCmd) Run(*globals) error {
 	if err := noCoreDumps(); err != nil {
 		return exit(exitUnavailable, "cannot switch core dumps off: %w", err)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbage)
 	}
 	reserve := make([]byte, idleHeap)
 	defer runtime.KeepAlive(reserve)
