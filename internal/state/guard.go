@@ -27,7 +27,7 @@ const guardShards = 64
 // Times are by the clock of the Redis. If it was set back counts do not fade meanwhile, and places are free at once.
 type Counters struct {
 	store   *Store
-	timeout time.Duration // guardTimeout, but for tests on busy machines
+	timeout time.Duration         // guardTimeout, but for tests on busy machines
 	trouble atomic.Pointer[error] // why they cannot be used; nil if they can
 	told    atomic.Bool           // the log has it
 	used    atomic.Bool

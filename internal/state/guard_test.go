@@ -46,6 +46,53 @@ func TestCounters_model(t *testing.T) {
 	}
 }
 
+// TestCounters_cluster: all keys of an attempt are in one slot, wherever that is.
+func TestCounters_cluster(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t, "--cluster-enabled", "yes", "--cluster-port", fmt.Sprint(redistest.FreePort(t)))
+	s.Do(t, "CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+	until(t, "the Cluster is complete", 10*time.Second, func() bool {
+		return strings.Contains(fmt.Sprint(s.Do(t, "CLUSTER", "INFO")), "cluster_state:ok")
+	})
+	cluster := func(c *Config) { c.Addresses, c.Cluster = []string{s.Addr}, true }
+	guardtest.Play(t, 1000, openPatient(t, s, patient, cluster), openPatient(t, s, patient, cluster))
+}
+
+// TestCounters_everybodyComesBack: after a restart of two fronts a thousand come at once, from behind one address. They wait
+// for each other, and nobody is refused.
+func TestCounters_everybodyComesBack(t *testing.T) {
+	t.Parallel()
+	g := guards(t, redistest.Start(t), patient)
+	var wg sync.WaitGroup
+	var tries atomic.Int64
+	began := time.Now()
+	for i := range 1000 {
+		wg.Go(func() {
+			for waited := time.Duration(0); ; {
+				tries.Add(1)
+				done, wait, err := g[i%2].Try(guesser, fmt.Sprint("user", i), "a.example", "right", waited)
+				if err != nil {
+					t.Errorf("user %d: %v", i, err)
+					return
+				}
+				if wait == 0 {
+					<-time.After(20 * time.Millisecond) // the script's
+					done(true, nil)
+					return
+				}
+				<-time.After(wait)
+				waited += wait
+			}
+		})
+	}
+	wg.Wait()
+	took := time.Since(began)
+	t.Logf("it took %v and %d questions", took, tries.Load())
+	if took > 20*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
 var guesser = netip.MustParseAddr("203.0.113.66")
 
 // quick are settings without a delay, so that attempts come as fast as they can.

@@ -23,7 +23,7 @@ import (
 // TestStore_cluster: a Cluster of one node has all that is different in one: slots, and being sent elsewhere.
 func TestStore_cluster(t *testing.T) {
 	t.Parallel()
-	s := redistest.Start(t, "--cluster-enabled", "yes")
+	s := redistest.Start(t, "--cluster-enabled", "yes", "--cluster-port", fmt.Sprint(redistest.FreePort(t)))
 	s.Do(t, "CLUSTER", "ADDSLOTSRANGE", 0, 16383)
 	until(t, "the Cluster is complete", 10*time.Second, func() bool {
 		return strings.Contains(fmt.Sprint(s.Do(t, "CLUSTER", "INFO")), "cluster_state:ok")
