@@ -43,7 +43,7 @@ type conn struct {
 	direct bool     // TLS begins with the first byte
 	framed bool     // the stream is in messages
 	in     *xmlstream.Reader
-	place  *admission.Place // nil if somebody else has it
+	place  *admission.Place // nil if nobody counts it
 	bucket *rate.Limiter    // of what it may send; nil without a limit
 
 	encrypted  bool

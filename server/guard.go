@@ -28,12 +28,13 @@ const textGuarded = "There were too many failed attempts to log in. Try again la
 
 var (
 	errDelayed  = errors.New("the time for the login would have been over before the delay that the guard wants")
+	errGone     = errors.New("somebody else has got the place of this connection meanwhile")
 	errNoAnswer = errors.New("the judge did not return")
 )
 
 // admit waits until the host's guard lets the judge be asked; nobody is asked
 // meanwhile. done is to be called with the outcome.
-func (c *conn) admit(ctx context.Context, a *attempt, cred saslmech.Credentials, secret string) (done func(bool, error), fail *saslmech.Failure) {
+func (c *conn) admit(a *attempt, cred saslmech.Credentials, secret string) (done func(bool, error), fail *saslmech.Failure) {
 	var waited time.Duration
 	for c.host.Guard != nil {
 		done, wait, err := c.host.Guard.Try(c.address(), cred.Username, c.host.Name, secret, waited)
@@ -46,8 +47,8 @@ func (c *conn) admit(ctx context.Context, a *attempt, cred saslmech.Credentials,
 			a.delayed = waited
 			return done, nil
 		}
-		if !c.pause(ctx, wait) {
-			return nil, &saslmech.Failure{Condition: saslmech.TemporaryAuthFailure, Cause: errDelayed, Text: textTemporary}
+		if err := c.pause(wait); err != nil {
+			return nil, &saslmech.Failure{Condition: saslmech.TemporaryAuthFailure, Cause: err, Text: textTemporary}
 		}
 		waited += wait
 		if c.refresh() != nil || !slices.Contains(c.mechanisms(), cred.Mechanism) {
@@ -66,10 +67,21 @@ func (c *conn) ask(ctx context.Context, judge Authenticator, user, secret string
 	return ok, err
 }
 
-// pause waits. It says false, at once, where the time for the login does not
-// allow it, and when the connection is to end.
-func (c *conn) pause(ctx context.Context, d time.Duration) bool {
-	return time.Until(c.deadline) >= d && c.sleep(d, ctx.Done())
+// pause waits. It returns errDelayed, at once, where the time for the login does
+// not allow it, and when the connection is to end; and errGone if it is ended.
+func (c *conn) pause(d time.Duration) error {
+	if time.Until(c.deadline) < d {
+		return errDelayed
+	}
+	if c.sleep(d, c.place.Gone()) {
+		return nil
+	}
+	select {
+	case <-c.place.Gone():
+		return errGone
+	default:
+		return errDelayed
+	}
 }
 
 // address is where the client is, whatever stands between.

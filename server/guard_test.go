@@ -67,11 +67,11 @@ func (s *sentry) tried() int {
 }
 
 // guardedBy starts a server with a guard, and a buffer for its log.
-func guardedBy(t *testing.T, s *sentry, logged *bytes.Buffer) *fixture {
-	return start(t, clearText, func(c *server.Config) {
+func guardedBy(t *testing.T, s *sentry, logged *bytes.Buffer, change ...func(*server.Config)) *fixture {
+	return start(t, append(change, clearText, func(c *server.Config) {
 		c.Hosts[host].Guard = s
 		c.Logger = slog.New(slog.NewTextHandler(logged, nil))
-	})
+	})...)
 }
 
 // stop ends the server, so that its log is complete.

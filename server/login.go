@@ -46,10 +46,11 @@ func Annotate(ctx context.Context, attrs ...slog.Attr) {
 // yes becomes a login, and it is this one.
 func (c *conn) decide(ctx context.Context, a *attempt, cred saslmech.Credentials) *saslmech.Failure {
 	secret := string(cred.Secret.Bytes())
-	done, fail := c.admit(ctx, a, cred, secret)
+	done, fail := c.admit(a, cred, secret)
 	if fail != nil {
 		return fail
 	}
+	c.place.Judged(true)
 	judge := c.host.Password
 	if cred.Mechanism == saslmech.XToken.Name {
 		judge = c.host.Token

@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"gatehouse.im/gatehouse/internal/admission"
 	"gatehouse.im/gatehouse/internal/framing"
 )
 
@@ -34,10 +35,11 @@ type Messages interface {
 }
 
 // Secured says how a connection is encrypted that the server does not encrypt
-// itself.
+// itself, and what place it has.
 type Secured struct {
 	Encrypted bool
 	TLS       *tls.ConnectionState // nil if that is a proxy's doing
+	Place     *admission.Place     // which the caller gives back; nil if nobody counts it
 }
 
 // ServeMessages serves one client until its connection is closed. Framing apart,
@@ -46,7 +48,7 @@ type Secured struct {
 func (s *Server) ServeMessages(m Messages, by Secured) {
 	f := newFramed(m)
 	c := newConn(s, s.config.Load(), f, false)
-	c.framed, c.encrypted = true, by.Encrypted
+	c.framed, c.encrypted, c.place = true, by.Encrypted, by.Place
 	switch {
 	case by.TLS != nil:
 		c.tlsVersion = tls.VersionName(by.TLS.Version)

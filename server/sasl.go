@@ -70,6 +70,9 @@ func (c *conn) authenticate(ctx context.Context, e *xmlstream.Element) (string, 
 		if fail == nil && c.host.Upstream != nil {
 			fail = c.openUpstream(ctx, cred)
 		}
+		if fail != nil {
+			c.place.Judged(false)
+		}
 		cred.Secret.Clear()
 	}
 	a.log(fail)

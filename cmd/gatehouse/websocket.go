@@ -53,7 +53,7 @@ func (w *web) configure(cfg *config.Config) {
 		PingEvery:      pingEvery,
 		PingWait:       pingWait,
 		Accept: func(c *webserver.Conn) {
-			w.daemon.server.ServeMessages(socket{c}, server.Secured{Encrypted: c.Secure, TLS: c.TLS})
+			w.daemon.server.ServeMessages(socket{c}, server.Secured{Encrypted: c.Secure, TLS: c.TLS, Place: c.Place()})
 		},
 		Next:   w.minting.before(http.NotFoundHandler()),
 		Logger: w.daemon.logger,

@@ -37,11 +37,18 @@ type Counter struct {
 	mu         sync.Mutex
 	limits     Limits
 	all        int
-	strangers  [2]list.List         // of *Place, oldest first: without TLS, and with it
+	strangers  [3]list.List         // of *Place, oldest first, by what they are at
 	addresses  map[netip.Prefix]int // strangers
 	refusals   tally
 	expulsions tally
 }
+
+// What strangers are at.
+const (
+	plain  = iota // without TLS yet
+	secure        // with it
+	judged        // somebody is asked about what they have sent
+)
 
 // A tally is what the log has not told of yet.
 type tally struct {
@@ -109,6 +116,7 @@ type Place struct {
 	from  netip.Prefix // not valid if it is not counted
 	queue *list.List   // of strangers; nil for whoever has logged in
 	entry *list.Element
+	at    int // plain or secure
 	left  bool
 }
 
@@ -152,21 +160,29 @@ func (c *Counter) enterAt(nc net.Conn, from netip.Prefix, now time.Time) (p *Pla
 	}
 	p = &Place{counter: c, conn: nc, since: now, taken: make(chan struct{})}
 	c.all++
-	p.wait(&c.strangers[0])
+	p.wait(&c.strangers[plain])
 	p.count(from)
 	return p, expelled
 }
 
 // unauthed is how many strangers there are. c.mu must be held.
-func (c *Counter) unauthed() int { return c.strangers[0].Len() + c.strangers[1].Len() }
+func (c *Counter) unauthed() (n int) {
+	for i := range c.strangers {
+		n += c.strangers[i].Len()
+	}
+	return n
+}
 
-// expel takes the place of the stranger who has been there longest. Those with TLS and those without have half of the places
-// each, if they need them: whoever has got through a handshake can only be driven out by those who have as well, and for
-// them that is work. c.mu must be held.
+// expel takes the place of the stranger who has been there longest, of those who are the most. So those without TLS, those
+// with it and those who are judged have a third of the places each, if they need them: whoever has got through a handshake can
+// only be driven out by those who have as well, and for them that is work; and who waits for a slow script is driven out by
+// nobody who lingers. c.mu must be held.
 func (c *Counter) expel(now time.Time) *Place {
-	queue := &c.strangers[0]
-	if c.strangers[1].Len() > queue.Len() {
-		queue = &c.strangers[1]
+	queue := &c.strangers[plain]
+	for i := range c.strangers {
+		if c.strangers[i].Len() > queue.Len() {
+			queue = &c.strangers[i]
+		}
 	}
 	p := queue.Front().Value.(*Place)
 	from := p.from
@@ -251,13 +267,30 @@ func (p *Place) spokeTLS() {
 	}
 	p.counter.mu.Lock()
 	defer p.counter.mu.Unlock()
-	if p.queue != nil {
-		p.wait(&p.counter.strangers[1])
+	p.at = secure
+	if p.queue == &p.counter.strangers[plain] {
+		p.wait(&p.counter.strangers[secure])
 	}
 }
 
-// gone is closed when somebody else has the place.
-func (p *Place) gone() <-chan struct{} {
+// Judged says whether somebody is being asked about the client, so that it is not the client who lingers.
+func (p *Place) Judged(now bool) {
+	if p == nil {
+		return
+	}
+	p.counter.mu.Lock()
+	defer p.counter.mu.Unlock()
+	switch {
+	case p.queue == nil:
+	case now:
+		p.wait(&p.counter.strangers[judged])
+	default:
+		p.wait(&p.counter.strangers[p.at])
+	}
+}
+
+// Gone is closed when somebody else has the place, and the connection is closed. It is nil, which never is, for a nil Place.
+func (p *Place) Gone() <-chan struct{} {
 	if p == nil {
 		return nil
 	}

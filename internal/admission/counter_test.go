@@ -156,6 +156,12 @@ func TestCounter_expels(t *testing.T) {
 		{"those who spoke TLS, if they are more", "abca!b!c!dee!fg", "abd", 4},
 		{"TLS makes nobody older", "abcdb!a!c!d!e", "b", 4},
 		{"who speaks TLS after he is gone", "abcdea!a+a-f", "ab", 4},
+		{"not those who are judged, while they are few", "aa!a?bb!cc!dd!ee!ff!", "bc", 4},
+		{"those who are judged, if they are most", "aa!a?bb!b?cc!c?de", "a", 4},
+		{"who is judged no more is one of the others, and the last", "aa!a?bb!cc!a.de", "b", 4},
+		{"who was judged without TLS", "aa!bb!cc?c.dee!f", "ca", 4},
+		{"who is judged after he is gone", "abcdea?a.f", "ab", 4},
+		{"who is judged after he has logged in", "aa+a?a.bcdef", "b", 5},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -171,6 +177,8 @@ func TestCounter_expels(t *testing.T) {
 				switch what {
 				case '!':
 					shakes[who].Done()
+				case '?', '.':
+					places[who].Judged(what == '?')
 				case '+':
 					places[who].LoggedIn()
 				case '-':
@@ -227,6 +235,10 @@ func TestCounter_expels(t *testing.T) {
 func TestCounter_nobodysPlace(t *testing.T) {
 	var p *admission.Place
 	p.LoggedIn()
+	p.Judged(true)
+	if p.Gone() != nil {
+		t.Error("somebody may have it")
+	}
 	if !p.From(at("192.0.2.1")) {
 		t.Error("refused")
 	}
@@ -283,6 +295,12 @@ func TestCounter_endsAtZero(t *testing.T) {
 				}
 				if rand.IntN(2) == 0 {
 					p.From(at(fmt.Sprintf("192.0.2.%d", rand.IntN(20))))
+				}
+				if rand.IntN(2) == 0 {
+					p.Judged(true)
+				}
+				if rand.IntN(2) == 0 {
+					p.Judged(false)
 				}
 				if rand.IntN(2) == 0 {
 					p.LoggedIn()

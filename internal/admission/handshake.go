@@ -41,7 +41,7 @@ func (h *Handshake) Read(nc net.Conn, p []byte) (int, error) {
 	n, err := nc.Read(p)
 	h.read += n
 	if h.ends(p[:n]) {
-		if err := h.turns.take(h.wrote, h.place.gone()); err != nil {
+		if err := h.turns.take(h.wrote, h.place.Gone()); err != nil {
 			return 0, err
 		}
 		h.held.Store(true)

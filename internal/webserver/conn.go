@@ -64,6 +64,9 @@ type Conn struct {
 	silent  bool // given up for that
 }
 
+// Place is that of the connection, which gives it back when it is closed.
+func (c *Conn) Place() *admission.Place { return c.place }
+
 // LoggedIn says that the client is no stranger any more (package admission).
 func (c *Conn) LoggedIn() {
 	c.sock.left.Store(-1)
