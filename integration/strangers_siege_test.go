@@ -24,8 +24,8 @@ import (
 	"gatehouse.im/gatehouse/internal/xmpptest"
 )
 
-// Strangers live in a process of their own, with a low priority: on their own machines they would not take the daemon's
-// processors either. What they make it do is not less for that, unless they starve; the test looks at how often they came.
+// Strangers live in a process of their own, with less priority than the daemon: on their own machines they would not take
+// its processors either. What they make it do is not less for that unless they starve, so a siege says how often they came.
 func init() {
 	if job := os.Getenv(besiegersEnv); job != "" {
 		if err := beBesiegers(job); err != nil {
@@ -357,9 +357,9 @@ func (b *besieged) login(from net.IP) error {
 // TestStrangers_siege: thousands who are slow in every way at once take little from those who log in, cost little memory
 // each, and nothing once they are gone.
 func TestStrangers_siege(t *testing.T) {
-	count, rate, during, timeout := 1600, 20, 8*time.Second, 6
+	count, rate, during, timeout := 1600, 40, 8*time.Second, 6
 	if tortured() {
-		count, rate, during, timeout = 10000, 200, 35*time.Second, 30 // the default
+		count, rate, during, timeout = 10000, 200, 35*time.Second, 30 // c2s_timeout is the default
 	}
 	b := besiege(t, options{"c2s_timeout": timeout})
 	b.logins(t, rate, time.Second)
