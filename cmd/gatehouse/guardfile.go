@@ -17,6 +17,9 @@ const (
 	// guardLooks is after how long it is written that something was counted, if the
 	// last time is long ago.
 	guardLooks = 2 * time.Second
+	// guardLast is what the last save may take though clients have used up the time for
+	// the end of the daemon.
+	guardLast = time.Second
 )
 
 // A guardFile keeps what the guard knows in the data directory, so that a restart
@@ -78,11 +81,18 @@ func (f *guardFile) save() {
 	}
 }
 
-// close saves for the last time, unless the disk takes longer than ctx.
+// close saves for the last time. It waits for that until ctx ends, and guardLast at
+// least: a disk that does not answer must not hold up the end.
 func (f *guardFile) close(ctx context.Context) {
 	close(f.stop)
+	least := time.After(guardLast)
 	select {
 	case <-f.stopped:
+		return
 	case <-ctx.Done():
+	}
+	select {
+	case <-f.stopped:
+	case <-least:
 	}
 }

@@ -82,12 +82,27 @@ func TestGuardFile_seldom(t *testing.T) {
 	})
 }
 
-// TestGuardFile_slowDisk: the end of the daemon does not wait for it for ever.
-func TestGuardFile_slowDisk(t *testing.T) {
-	f := openGuardFile(guard.New(guard.Defaults()), t.TempDir(), slog.New(slog.DiscardHandler))
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	f.close(ctx) // run was not called, so that it never ends
+// TestGuardFile_end: the end of the daemon waits for the last save, also where the time for the end is over already, and not
+// for ever.
+func TestGuardFile_end(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		g := guard.New(guard.Defaults())
+		f := openGuardFile(g, t.TempDir(), slog.New(slog.DiscardHandler))
+		go f.run()
+		fail(t, g, "192.0.2.1", "a")
+		f.close(over)
+		if _, err := os.Stat(f.path); err != nil {
+			t.Error(err)
+		}
+		f = openGuardFile(g, t.TempDir(), slog.New(slog.DiscardHandler))
+		began := time.Now()
+		f.close(over) // run was not called, as if it never ended
+		if took := time.Since(began); took != guardLast {
+			t.Errorf("it took %v", took)
+		}
+	})
 }
 
 // TestMemory_guard: the guard counts in the Redis that is in the config, whichever it was before.
