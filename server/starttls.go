@@ -56,7 +56,7 @@ func (c *conn) handshake(config *tls.Config) error {
 	}
 	tc := tls.Server(c.wire, config)
 	c.opened = false
-	c.wire.records = admission.NewRecords(c.raw)
+	c.wire.records = admission.NewRecords(c.raw, c.config.UnauthedStanzaLimit)
 	c.enter(StateHandshake)
 	began := time.Now()
 	err := tc.Handshake()

@@ -52,6 +52,7 @@ func (w *web) configure(cfg *config.Config) {
 		AlwaysSecure:   cfg.WebSocket.ConsiderSecure,
 		PingEvery:      pingEvery,
 		PingWait:       pingWait,
+		Element:        cfg.UnauthedStanzaLimit,
 		Accept: func(c *webserver.Conn) {
 			w.daemon.server.ServeMessages(socket{c}, server.Secured{Encrypted: c.Secure, TLS: c.TLS, Place: c.Place()})
 		},

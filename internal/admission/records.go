@@ -12,6 +12,10 @@ import (
 // for any client that we know: their handshakes have less than 2.4 KiB.
 const maxTLS = 14 << 10
 
+// usualElement is the largest element before the login, in bytes, that maxTLS is for. Where larger ones are allowed there is
+// room for the larger records that they come in.
+const usualElement = 10000
+
 // maxIdle is how long records of the client's may be that hold nothing for us, all together. Key updates and alerts have
 // some 30 bytes; but what claims to be a message of the handshake may have 64 KiB.
 const maxIdle = 1 << 10
@@ -23,6 +27,7 @@ var ErrRecord = errors.New("TLS records that are too long before the login")
 // out one record at a time, so it knows what became of the one before. Only one goroutine at a time may use it.
 type Records struct {
 	net.Conn
+	room      int // for what crypto/tls holds
 	header    [recordHeader]byte
 	seen      int // bytes of the header
 	size      int // of the record, with its header
@@ -32,8 +37,11 @@ type Records struct {
 	idle      int // bytes of records since then that nothing has come of
 }
 
-// NewRecords returns one for a connection on which nothing has come yet.
-func NewRecords(nc net.Conn) *Records { return &Records{Conn: nc} }
+// NewRecords returns one for a connection on which nothing has come yet, where elements before the login may have so many
+// bytes.
+func NewRecords(nc net.Conn, element int) *Records {
+	return &Records{Conn: nc, room: maxTLS + 4*max(0, element-usualElement)}
+}
 
 // Shaken says that the handshake is over.
 func (r *Records) Shaken() { r.shaken, r.size = true, 0 }
@@ -47,7 +55,7 @@ func (r *Records) Read(p []byte) (int, error) {
 		return r.begin(p)
 	}
 	// It is room for the record that p is, but for what of the record is there.
-	if there := r.size - r.left; r.shaken && there+len(p)+2*r.handshake > maxTLS {
+	if there := r.size - r.left; r.shaken && there+len(p)+2*r.handshake > r.room {
 		return 0, ErrRecord
 	}
 	n, err := r.Conn.Read(p[:min(len(p), r.left)])

@@ -87,7 +87,7 @@ func TestRecords(t *testing.T) {
 			for _, s := range test.then {
 				sent = append(sent, record(s.size)...)
 			}
-			r := admission.NewRecords(sentConn{Reader: bytes.NewReader(sent)})
+			r := admission.NewRecords(sentConn{Reader: bytes.NewReader(sent)}, 10000)
 			var buf []byte
 			var err error
 			for range test.handshake {
@@ -120,7 +120,7 @@ func FuzzRecords(f *testing.F) {
 		if len(sizes) == 0 {
 			return
 		}
-		r := admission.NewRecords(sentConn{Reader: bytes.NewReader(sent)})
+		r := admission.NewRecords(sentConn{Reader: bytes.NewReader(sent)}, 10000)
 		ends := map[int]bool{} // where records do
 		for at := 0; at+5 <= len(sent); {
 			at += 5 + int(binary.BigEndian.Uint16(sent[at+3:]))
@@ -147,4 +147,26 @@ func FuzzRecords(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Where larger elements are allowed, they may come in the largest record that there is (RFC 8446, section 5.1), behind
+// smaller ones.
+func TestRecords_largeElements(t *testing.T) {
+	sizes := []int{517, 80, 300, 5000, 16640, 16640}
+	var sent []byte
+	for _, size := range sizes {
+		sent = append(sent, record(size)...)
+	}
+	r := admission.NewRecords(sentConn{Reader: bytes.NewReader(sent)}, 65536)
+	var buf []byte
+	for i, size := range sizes {
+		buf = buf[:0:cap(buf)]
+		if err := readRecord(r, &buf); err != nil {
+			t.Fatalf("record %d, of %d bytes: %v", i, size, err)
+		}
+		if i == 1 {
+			r.Shaken()
+		}
+		r.Took()
+	}
 }

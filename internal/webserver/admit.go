@@ -37,7 +37,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			return &front{Conn: below, below: below}, nil
 		}
 		below.shake.Store(l.server.admission.Handshake(place))
-		below.records.Store(admission.NewRecords(nc))
+		below.records.Store(admission.NewRecords(nc, l.server.settings.Load().Element))
 		_ = nc.SetWriteDeadline(time.Now().Add(writeLimit)) // until net/http has one of its own
 		over := tls.Server(below, l.config)
 		return &front{Conn: over, below: below, tls: over}, nil

@@ -42,6 +42,10 @@ type Config struct {
 	// connection is taken for dead. Zero means no pings.
 	PingEvery, PingWait time.Duration
 
+	// Element is how many bytes an element may have before the login (Prosody's c2s_unauthed_stanza_size_limit); 0 is the
+	// usual 10000. Larger ones need more memory under TLS.
+	Element int
+
 	// Accept has a connection until it returns, in a goroutine of the connection's own. Afterwards the connection is closed,
 	// if Accept has not done that.
 	Accept func(*Conn)
