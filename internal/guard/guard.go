@@ -36,7 +36,8 @@ func (g *Guard) Set(s Settings) { g.settings.Store(&s) }
 
 // Share has attempts be judged by Counters that other guards have as well, with the same secret key; nil ends it. They are
 // asked twice for an attempt, without a lock. While they fail the guard's own memory judges, which has what has come to
-// this guard. However often they come and go, guesses get through up to a limit at each guard, and one at all together.
+// this guard; and what it has counted meanwhile that they have not goes on to count here, until it has faded. However often
+// they come and go, guesses get through up to a limit at each guard, and one at all together.
 func (g *Guard) Share(c Counters, key [KeySize]byte) {
 	if c == nil {
 		g.shared.Store(nil)
@@ -120,8 +121,10 @@ func (a *attempt) take(prefix netip.Prefix, user, host, secret string) Answer {
 		a.theirs = t
 		var err error
 		if t.got, err = sh.Take(&t.Attempt); err == nil {
-			g.memory.follow(&a.Attempt, t.got)
-			a.got = t.got
+			a.got = g.memory.follow(&a.Attempt, t.got)
+			if t.got.Granted && !a.got.Granted {
+				_ = t.Settle(&t.Attempt, t.got, Undecided) // or the places end by themselves
+			}
 			return a.got
 		}
 		t.got = Answer{}

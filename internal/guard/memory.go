@@ -139,9 +139,10 @@ func (m *Memory) Settle(a *Attempt, got Answer, o Outcome) error {
 }
 
 // follow does what other Counters have done: they are asked, and this memory stands by. A count in which there is more than
-// they have stays: if they came and went they would have it forgotten each time.
-func (m *Memory) follow(a *Attempt, got Answer) {
-	now := m.now()
+// they have stays, and judges as well: if they came and went they would have it forgotten each time. The Answer is that of
+// both; where they alone have granted places, those are to be given back there.
+func (m *Memory) follow(a *Attempt, theirs Answer) Answer {
+	now, got := m.now(), theirs
 	for r := range Reasons {
 		if !got.Judges(a, r) {
 			continue
@@ -150,18 +151,23 @@ func (m *Memory) follow(a *Attempt, got Answer) {
 		s := m.shard(k)
 		s.mu.Lock()
 		c, found := s.m[k]
-		before, score := c.faded(now, a.Settings.HalfLife), got.Scores[r]
+		before, score := c.faded(now, a.Settings.HalfLife), theirs.Scores[r]
 		if c.alone {
 			score = max(score, before)
+			got.Granted = got.Granted && a.allows(r, score) && score+float64(c.pending)+1 <= a.Limit(r)
 		}
 		s.changed = s.changed || math.Abs(before-score) > negligible
-		c.score, c.at = score, now
-		if got.Granted {
+		c.score, c.at, got.Scores[r] = score, now, score
+		if theirs.Granted {
 			c.pending++
 		}
 		s.put(k, c, found, now, a.Settings.HalfLife)
 		s.mu.Unlock()
 	}
+	if theirs.Granted && !got.Granted {
+		_ = m.Settle(a, theirs, Undecided)
+	}
+	return got
 }
 
 // stray remembers that an outcome was not counted by those that this memory follows.

@@ -48,6 +48,16 @@ func (f *flaky) Forgive(address, user uint64) (int, error) {
 	return f.Memory.Forgive(address, user)
 }
 
+// endPlaces is what time does to those that nobody gives back.
+func (f *flaky) endPlaces() {
+	for i := range f.shards {
+		for k, c := range f.shards[i].m {
+			c.pending = 0
+			f.shards[i].m[k] = c
+		}
+	}
+}
+
 // fronts are worlds that share their counters.
 func fronts(t *testing.T, n int) ([]*world, *flaky) {
 	f := &flaky{Memory: NewMemory()}
@@ -167,6 +177,57 @@ func TestShared_fronts(t *testing.T) {
 			}
 			f.off.Store(true)
 			a.want("at the end", attacker, "alice", "y", "pair")
+		},
+		"they fail whenever an outcome comes": func(a, _ *world, f *flaky) {
+			guesses := 0
+			for i := range 500 {
+				f.off.Store(false)
+				done, wait, err := a.guard.Try(addr(attacker), "alice", "a.example", fmt.Sprint(i), time.Hour)
+				if wait > 0 {
+					a.t.Fatalf("has to wait %v for a place", wait)
+				}
+				f.off.Store(true)
+				if err == nil {
+					guesses++
+					done(false, nil)
+				}
+				f.endPlaces()
+			}
+			if guesses != 10 {
+				a.t.Errorf("%d guesses", guesses)
+			}
+			f.off.Store(false)
+			a.want("at the end", attacker, "alice", "y", "pair")
+			a.want("from elsewhere", home, "alice", right, "yes")
+			for i := range f.shards {
+				for k, c := range f.shards[i].m {
+					if c.pending > 0 {
+						a.t.Errorf("%+v is left there: %+v", k, c)
+					}
+				}
+			}
+		},
+		"they fail whenever many outcomes come": func(a, _ *world, f *flaky) {
+			guesses := 0
+			for i := range 20 {
+				var under []func(bool, error)
+				for j := range 30 {
+					done, _, err := a.guard.Try(addr(attacker), "alice", "a.example", fmt.Sprint(i, j), time.Hour)
+					if err == nil && done != nil {
+						under = append(under, done)
+					}
+				}
+				f.off.Store(true)
+				for _, done := range under {
+					guesses++
+					done(false, nil)
+				}
+				f.off.Store(false)
+				f.endPlaces()
+			}
+			if guesses != 10 {
+				a.t.Errorf("%d guesses", guesses)
+			}
 		},
 		"forgiven here, if there cannot be": func(a, _ *world, f *flaky) {
 			a.guess(10, attacker, "alice")
