@@ -24,9 +24,9 @@
 // is known of a user are his last eight addresses, whoever else logs in. [Guard.Save] writes it all to a file, with the key.
 //
 // Several gatehouses can have the same [Counters]: [Guard.Share]. The guard's own memory then follows what it is told of
-// each attempt, and judges alone while the others cannot be asked. It does not judge beside them, since a success
-// elsewhere makes good what it has counted, and does not make them learn what it has counted alone: a guesser gains one
-// limit at each front by an outage, however often it comes, and there is nothing to be merged.
+// each attempt, and judges alone while the others cannot be asked. Otherwise it does not judge beside them, since a success
+// elsewhere makes good what it has counted; but for counts that hold what the others never heard of, which judge on here
+// until they have faded. So a guesser gains one limit at each front by outages, however many, and nothing is to be merged.
 //
 // The package starts no goroutine, and waits for nothing but shared Counters: [Guard.Try] says how long to wait.
 package guard
