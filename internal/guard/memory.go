@@ -13,7 +13,7 @@ type key struct {
 }
 
 func (a *Attempt) key(r Reason) key {
-	k := key{a.Address, a.User, uint64(r)}
+	k := key{a.Address, a.User, uint64(r)} // #nosec G115 -- one of four
 	switch r {
 	case Secret:
 		k.kind |= uint64(a.Mark) << 8

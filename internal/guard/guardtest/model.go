@@ -106,7 +106,7 @@ type taken struct {
 // Play plays n moves by chance. The counters are empty at first, and the same ones in turn.
 func Play(t *testing.T, n int, counters ...guard.Counters) {
 	t.Helper()
-	seed := rand.Uint64()
+	seed := rand.Uint64() // #nosec G404 -- a game
 	random := rand.New(rand.NewPCG(seed, 0)) // #nosec G404 -- a game
 	m := &model{make(map[string]*count), make(map[[2]uint64]bool)}
 	// So long that nothing fades meanwhile, but for what the comparison allows.
@@ -120,9 +120,9 @@ func Play(t *testing.T, n int, counters ...guard.Counters) {
 		move := random.IntN(20)
 		switch {
 		case move == 0 && i%7 == 0:
-			address, user := addresses[random.IntN(3)]*uint64(random.IntN(2)), users[random.IntN(4)]
+			address, user := addresses[random.IntN(3)]*uint64(random.IntN(2)), users[random.IntN(4)] // #nosec G115 -- 0 or 1
 			if address != 0 {
-				user *= uint64(random.IntN(2))
+				user *= uint64(random.IntN(2)) // #nosec G115 -- 0 or 1
 			}
 			if _, err := c.Forgive(address, user); err != nil {
 				t.Fatalf("seed %d, move %d: %v", seed, i, err)
