@@ -106,7 +106,7 @@ type taken struct {
 // Play plays n moves by chance. The counters are empty at first, and the same ones in turn.
 func Play(t *testing.T, n int, counters ...guard.Counters) {
 	t.Helper()
-	seed := rand.Uint64() // #nosec G404 -- a game
+	seed := rand.Uint64()                    // #nosec G404 -- a game
 	random := rand.New(rand.NewPCG(seed, 0)) // #nosec G404 -- a game
 	m := &model{make(map[string]*count), make(map[[2]uint64]bool)}
 	// So long that nothing fades meanwhile, but for what the comparison allows.
