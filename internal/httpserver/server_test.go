@@ -52,6 +52,7 @@ func bubble(t *testing.T, limits Limits, f func(t *testing.T, connect func() *cl
 			ours, theirs := net.Pipe()
 			t.Cleanup(func() { ours.Close() })
 			ln.conns <- theirs
+			synctest.Wait() // until it has its place
 			return &client{ours, bufio.NewReader(ours)}
 		})
 		_ = server.Close()
