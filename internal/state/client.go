@@ -48,6 +48,8 @@ const (
 	ticketTimeout = 250 * time.Millisecond
 	// connections to a Redis, at most. One serves some thousand logins a second.
 	connections = 16
+	// idle of them are kept for the next question; a storm, or an outage, needs more for a while.
+	idle = 4
 )
 
 func newClient(c Config) redis.UniversalClient {
@@ -75,6 +77,7 @@ func newClient(c Config) redis.UniversalClient {
 		FailingTimeoutSeconds: 1,
 
 		PoolSize:         connections,
+		MaxIdleConns:     idle,
 		PipelinePoolSize: -1,
 		ReadBufferSize:   4 << 10,
 		WriteBufferSize:  4 << 10,
