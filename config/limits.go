@@ -71,8 +71,8 @@ func (s section) rate() (int, time.Duration) {
 	o, _ := s.lookup("limits")
 	c2s, named := o.Value.Map["c2s"]
 	switch {
-	case s.has("limits") && o.Value.Kind != luaconf.Table, named && (c2s.Kind != luaconf.Table || !readable(c2s.Map["rate"])):
-		s.problem("limits", `want a table such as { c2s = { rate = "10kb/s", burst = "2s" } }`)
+	case s.has("limits") && o.Value.Kind != luaconf.Table, named && !loads(c2s):
+		s.warn("limits", `want a table such as { c2s = { rate = "10kb/s", burst = "2s" } }; there is no limit, as in Prosody, whose mod_limits does not load with this`)
 		return 0, 0
 	case !named && enabled:
 		return defaultRate, burst
@@ -82,9 +82,11 @@ func (s section) rate() (int, time.Duration) {
 	return s.bytesPerSecond(c2s.Map["rate"]), s.burst(c2s.Map["burst"])
 }
 
-// readable says whether mod_limits, which wants a string, loads with such a rate.
-func readable(rate luaconf.Value) bool {
-	return rate.Kind == luaconf.String || rate.Kind == luaconf.Nil || rate.Kind == luaconf.Bool && !rate.Bool
+// loads says whether mod_limits does with such settings of clients: a string has fields for Lua, and its rate is none.
+func loads(c2s luaconf.Value) bool {
+	rate := c2s.Map["rate"]
+	return c2s.Kind == luaconf.String ||
+		c2s.Kind == luaconf.Table && (rate.Kind == luaconf.String || rate.Kind == luaconf.Nil || rate.Kind == luaconf.Bool && !rate.Bool)
 }
 
 func (s section) bytesPerSecond(v luaconf.Value) int {

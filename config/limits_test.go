@@ -13,7 +13,7 @@ const (
 	wrongRateWarning  = `limits: cannot read c2s.rate, want something like "10kb/s"; 3000 bytes a second are used, as Prosody does`
 	wrongBurstWarning = `limits: cannot read c2s.burst, want something like "2s"; 2 s are used, as Prosody does`
 	tenBytesWarning   = `limits: a "b" is ten bytes for Prosody's mod_limits, and so it is here; "kb" are 1000`
-	wrongLimits       = `limits: want a table such as { c2s = { rate = "10kb/s", burst = "2s" } }`
+	wrongLimits       = `limits: want a table such as { c2s = { rate = "10kb/s", burst = "2s" } }; there is no limit, as in Prosody, whose mod_limits does not load with this`
 )
 
 // limitCases are each what a config says, what comes of it, as "bytes a second, seconds of burst", and what is said about it.
@@ -64,18 +64,21 @@ var limitCases = []struct{ source, want, said, prosody string }{
 	{source: `limits = { c2s = { rate = "10kb/s", burst = {} } }`, want: "10000 2", said: wrongBurstWarning},
 	{source: `limits = { c2s = { rate = "10kb/s", burst = true } }`, want: "10000 2", said: wrongBurstWarning},
 
-	// Where we differ: what is beyond all sense is bounded, and a module that would not load is a mistake in the file.
+	{source: `limits = { c2s = "10kb/s" }`, want: "3000 2", said: wrongRateWarning},
+
+	// Where we differ: what is beyond all sense is bounded.
 	{source: `limits = { c2s = { rate = "5tb/s" } }`, want: "1000000000 2", prosody: "5000000000000 2"},
 	{source: `limits = { c2s = { rate = "99999999999999999999kb/s" } }`, want: "1000000000 2", prosody: "99999999999999991611392 2"},
 	{source: `limits = { c2s = { rate = "10kb/s", burst = "3600s" } }`, want: "10000 60", prosody: "10000 3600"},
 	{source: `limits = { c2s = { rate = "10kb/s", burst = 0 } }`, want: "10000 2", said: wrongBurstWarning, prosody: "10000 0"},
 	{source: `limits = { c2s = { rate = "10kb/s", burst = -1 } }`, want: "10000 2", said: wrongBurstWarning, prosody: "10000 -1"},
-	{source: `limits = { c2s = { rate = 10000 } }`, said: wrongLimits, prosody: "fails"},
-	{source: `limits = { c2s = { rate = {} } }`, said: wrongLimits, prosody: "fails"},
-	{source: `limits = { c2s = "10kb/s" }`, said: wrongLimits, prosody: "3000 2"},
-	{source: `limits = { c2s = 10000 }`, said: wrongLimits, prosody: "fails"},
-	{source: `limits = "10kb/s"`, said: wrongLimits, prosody: "fails"},
-	{source: `limits = 10000`, said: wrongLimits, prosody: "fails"},
+
+	// A module that does not load limits nothing.
+	{source: `limits = { c2s = { rate = 10000 } }`, want: "0 0", said: wrongLimits, prosody: "fails"},
+	{source: `limits = { c2s = { rate = {} } }`, want: "0 0", said: wrongLimits, prosody: "fails"},
+	{source: `limits = { c2s = 10000 }`, want: "0 0", said: wrongLimits, prosody: "fails"},
+	{source: `limits = "10kb/s"`, want: "0 0", said: wrongLimits, prosody: "fails"},
+	{source: `limits = 10000`, want: "0 0", said: wrongLimits, prosody: "fails"},
 }
 
 func TestLimits_rate(t *testing.T) {
