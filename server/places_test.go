@@ -3,10 +3,12 @@ package server_test
 import (
 	"bytes"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
 	"gatehouse.im/gatehouse/internal/admission"
+	"gatehouse.im/gatehouse/internal/xmpptest"
 	"gatehouse.im/gatehouse/server"
 )
 
@@ -75,5 +77,49 @@ func TestPlaces_lostInTheDelay(t *testing.T) {
 	}
 	if got := s.told(); got != "" {
 		t.Errorf("the guard was told %q", got)
+	}
+}
+
+// Whoever is driven out at whatever moment, in the end nothing is left.
+func TestPlaces_endAtZero(t *testing.T) {
+	f := start(t, func(c *server.Config) { c.Admission = placesFor(8) })
+	var clients sync.WaitGroup
+	for range 16 {
+		clients.Go(func() {
+			for n := range 12 {
+				c, err := xmpptest.Dial(f.addr)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				// Any of it may fail, since somebody else wants the place.
+				switch n % 4 {
+				case 0:
+					_, _ = c.Open(host)
+				case 1:
+					_, _ = c.Secure(host, f.client)
+				case 2:
+					if _, err := c.Secure(host, f.client); err == nil {
+						_, _ = c.AuthPlain("alice", "wrong")
+					}
+				case 3:
+					_, _ = c.Login(host, "alice", "secret", "", f.client)
+				}
+				c.Close()
+			}
+		})
+	}
+	clients.Wait()
+	waitFor(t, func() bool {
+		for _, n := range f.server.Connections() {
+			if n != 0 {
+				return false
+			}
+		}
+		got := f.config.Admission.Counts()
+		return got.Connections == 0 && got.Unauthed == 0 && got.Addresses == 0
+	})
+	if c := must(f.dial().Login(host, "bob", "hunter2", "r", f.client))(t); c == "" {
+		t.Error("nobody comes in afterwards")
 	}
 }
