@@ -38,32 +38,36 @@ func TestFaults_wrongPasswordNeverSucceeds(t *testing.T) {
 		"errors on the side":   {do("stderr", strings.Repeat("1\n", 2000)), do("write_hex", "{no}")},
 		"yes to the next line": {do("write_hex", "{no}0a{yes}")},
 	}
-	answers := map[string]*strings.Replacer{
-		"generic":  strings.NewReplacer("{yes}", "310a", "{no}", "300a", "{half}", "0d"),
-		"ejabberd": strings.NewReplacer("{yes}", "00020001", "{no}", "00020000", "{half}", "000200"),
-	}
-	for protocol, replacer := range answers {
+	for protocol := range answers {
 		for name, actions := range faults {
 			t.Run(protocol+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				var translated []any
-				for _, a := range actions {
-					m := map[string]any{}
-					for key, value := range a.(map[string]any) {
-						if text, ok := value.(string); ok {
-							value = replacer.Replace(text)
-						}
-						m[key] = value
-					}
-					translated = append(translated, m)
-				}
-				if translated == nil {
-					translated = []any{}
-				}
-				runFault(t, protocol, translated)
+				runFault(t, protocol, inProtocol(protocol, actions))
 			})
 		}
 	}
+}
+
+// answers are the bytes of answers, in hexadecimal.
+var answers = map[string]*strings.Replacer{
+	"generic":  strings.NewReplacer("{yes}", "310a", "{no}", "300a", "{half}", "0d"),
+	"ejabberd": strings.NewReplacer("{yes}", "00020001", "{no}", "00020000", "{half}", "000200"),
+}
+
+// inProtocol puts the answers of a protocol in the place of {yes}, {no} and {half} of actions.
+func inProtocol(protocol string, actions []any) []any {
+	translated := []any{}
+	for _, a := range actions {
+		m := map[string]any{}
+		for key, value := range a.(map[string]any) {
+			if text, ok := value.(string); ok {
+				value = answers[protocol].Replace(text)
+			}
+			m[key] = value
+		}
+		translated = append(translated, m)
+	}
+	return translated
 }
 
 // do is one action of a script's plan.

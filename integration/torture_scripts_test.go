@@ -1,10 +1,10 @@
 package integration
 
 import (
+	"maps"
 	"strings"
-	"time"
-
 	"syscall"
+	"time"
 )
 
 // scriptFaults are what scripts do wrong.
@@ -108,28 +108,10 @@ func (r *rig) again(every time.Duration, do func()) (end func()) {
 
 // translate puts the answers of a protocol into rules.
 func translate(rules []any, protocol string) []any {
-	answers := map[string]*strings.Replacer{
-		"generic":  strings.NewReplacer("{yes}", "310a", "{no}", "300a", "{half}", "0d"),
-		"ejabberd": strings.NewReplacer("{yes}", "00020001", "{no}", "00020000", "{half}", "000200"),
-	}[protocol]
 	translated := []any{}
 	for _, r := range rules {
-		rule := map[string]any{}
-		for key, value := range r.(map[string]any) {
-			rule[key] = value
-		}
-		var actions []any
-		for _, a := range rule["do"].([]any) {
-			action := map[string]any{}
-			for key, value := range a.(map[string]any) {
-				if text, ok := value.(string); ok && key == "write_hex" {
-					value = answers.Replace(text)
-				}
-				action[key] = value
-			}
-			actions = append(actions, action)
-		}
-		rule["do"] = actions
+		rule := maps.Clone(r.(map[string]any))
+		rule["do"] = inProtocol(protocol, rule["do"].([]any))
 		translated = append(translated, rule)
 	}
 	return translated
