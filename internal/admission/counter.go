@@ -43,6 +43,10 @@ type Counter struct {
 	expulsions tally
 }
 
+// lingering is who has not logged in after so long. When there are too many connections he goes, or those who never log in
+// would have all the places that users leave. Others are let finish, or of many who come at once nobody would get in.
+const lingering = 5 * time.Second
+
 // What strangers are at.
 const (
 	plain  = iota // without TLS yet
@@ -124,7 +128,7 @@ type Place struct {
 // connection. The address counts at once, unless the connection is a [Later]: then [Place.From] is still to be called.
 //
 // When there are too many strangers, the one who has been there longest goes: the connection that its place was taken for is
-// closed, here, by whoever accepts the next.
+// closed, here, by whoever accepts the next. So it is when there are too many connections, if that stranger lingers.
 func (c *Counter) Accept(nc net.Conn) *Place {
 	var from netip.Prefix
 	if _, later := nc.(Later); !later {
@@ -147,16 +151,20 @@ func (c *Counter) enter(nc net.Conn, from netip.Prefix) *Place {
 func (c *Counter) enterAt(nc net.Conn, from netip.Prefix, now time.Time) (p *Place, expelled []*Place) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch l := c.limits; {
-	case full(l.Connections, c.all):
-		c.refuse(Connections, l.Connections, from, now)
-		return nil, nil
-	case from.IsValid() && full(l.PerAddress, c.addresses[from]):
+	l := c.limits
+	if from.IsValid() && full(l.PerAddress, c.addresses[from]) {
 		c.refuse(PerAddress, l.PerAddress, from, now)
 		return nil, nil
 	}
-	for full(c.limits.Unauthed, c.unauthed()) {
-		expelled = append(expelled, c.expel(now))
+	if full(l.Connections, c.all) {
+		if oldest := c.oldest(); oldest == nil || now.Sub(oldest.since) < lingering {
+			c.refuse(Connections, l.Connections, from, now)
+			return nil, nil
+		}
+		expelled = append(expelled, c.expel(Connections, l.Connections, now))
+	}
+	for full(l.Unauthed, c.unauthed()) {
+		expelled = append(expelled, c.expel(Unauthed, l.Unauthed, now))
 	}
 	p = &Place{counter: c, conn: nc, since: now, taken: make(chan struct{})}
 	c.all++
@@ -173,24 +181,32 @@ func (c *Counter) unauthed() (n int) {
 	return n
 }
 
-// expel takes the place of the stranger who has been there longest, of those who are the most. So those without TLS, those
-// with it and those who are judged have a third of the places each, if they need them: whoever has got through a handshake can
-// only be driven out by those who have as well, and for them that is work; and who waits for a slow script is driven out by
-// nobody who lingers. c.mu must be held.
-func (c *Counter) expel(now time.Time) *Place {
+// oldest is the stranger who has been there longest, of those who are the most; nil if there is none. So those without TLS,
+// those with it and those who are judged have a third of the places each, if they need them: whoever has got through a
+// handshake can only be driven out by those who have as well, and for them that is work; and who waits for a slow script is
+// driven out by nobody who lingers. c.mu must be held.
+func (c *Counter) oldest() *Place {
 	queue := &c.strangers[plain]
 	for i := range c.strangers {
 		if c.strangers[i].Len() > queue.Len() {
 			queue = &c.strangers[i]
 		}
 	}
-	p := queue.Front().Value.(*Place)
+	if queue.Len() == 0 {
+		return nil
+	}
+	return queue.Front().Value.(*Place)
+}
+
+// expel takes the oldest stranger's place. There must be one, and c.mu be held.
+func (c *Counter) expel(which Limit, limit int, now time.Time) *Place {
+	p := c.oldest()
 	from := p.from
 	p.leave()
 	close(p.taken)
-	c.refused(Unauthed)
+	c.refused(which)
 	if count := c.expulsions.due(now); count > 0 {
-		c.logger.Warn("strangers had to go", "limit", string(Unauthed), "allowed", c.limits.Unauthed,
+		c.logger.Warn("strangers had to go", "limit", string(which), "allowed", limit,
 			"remote", remote(from), "after", now.Sub(p.since), "ended", count)
 	}
 	return p

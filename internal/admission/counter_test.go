@@ -218,6 +218,40 @@ func TestCounter_expels(t *testing.T) {
 			t.Errorf("%v had to go", gone)
 		}
 	})
+	t.Run("who lingers where users have nearly all places", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c, refused := newCounter(admission.Limits{Connections: 4, Unauthed: 3})
+			var gone []string
+			enter := func(n int) *admission.Place {
+				return c.Accept(from{addr: at(fmt.Sprintf("192.0.2.%d", n)), closed: &gone})
+			}
+			enter(1).LoggedIn()
+			enter(2).LoggedIn()
+			enter(3)
+			time.Sleep(3 * time.Second)
+			enter(4)
+			if enter(5) != nil {
+				t.Error("nobody lingers, and somebody is let in")
+			}
+			time.Sleep(2 * time.Second)
+			enter(6).LoggedIn()
+			if enter(7) != nil {
+				t.Error("the next one does not linger yet")
+			}
+			time.Sleep(3 * time.Second)
+			enter(8).LoggedIn()
+			if enter(9) != nil {
+				t.Error("all are logged in, and somebody is let in")
+			}
+			want := []string{at("192.0.2.3").String(), at("192.0.2.4").String()}
+			if !slices.Equal(gone, want) || refused[admission.Connections] != 5 || len(refused) != 1 {
+				t.Errorf("%v had to go, told of %v", gone, refused)
+			}
+			if got := c.Counts(); got.Connections != 4 || got.Unauthed != 0 {
+				t.Errorf("%+v", got)
+			}
+		})
+	})
 	t.Run("all at once for a smaller limit", func(t *testing.T) {
 		c, _ := newCounter(admission.Limits{})
 		var gone []string
