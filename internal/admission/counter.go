@@ -276,8 +276,8 @@ func (p *Place) Leave() {
 	p.leave()
 }
 
-// spokeTLS says that the handshake is over.
-func (p *Place) spokeTLS() {
+// Secure says that a TLS handshake is over: one here, or with a proxy in front.
+func (p *Place) Secure() {
 	if p == nil {
 		return
 	}

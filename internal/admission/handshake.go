@@ -83,7 +83,7 @@ func (h *Handshake) Write(nc net.Conn, p []byte) (int, error) {
 // number of times.
 func (h *Handshake) Done() {
 	h.rest()
-	h.place.spokeTLS()
+	h.place.Secure()
 }
 
 func (h *Handshake) rest() {

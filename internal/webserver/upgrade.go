@@ -75,6 +75,9 @@ func (s *Server) upgrade(now *settings, w http.ResponseWriter, r *http.Request) 
 		http.Error(w, "There are too many connections from your address.", http.StatusServiceUnavailable)
 		return
 	}
+	if who.secure {
+		place.Secure() // a handshake with a proxy is as good as one with us
+	}
 	sock := &socket{}
 	sock.left.Store(strangerBytes)
 	c := &Conn{Secure: who.secure, Host: strings.Clone(r.Host), TLS: r.TLS, sock: sock, place: place}
