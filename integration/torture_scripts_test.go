@@ -54,7 +54,7 @@ func scriptFaults() []fault {
 		harmless(misbehaves("script fills stderr", 10, do("stderr", strings.Repeat("Traceback: 1\n", 20000)), do("answer", true))),
 		{name: "script leaks descriptors up to its limit", spares: tokensSpared, strikes: true,
 			prepare: func(r *rig) {
-				r.rules = []any{map[string]any{"while": r.trigger, "do": []any{do("leak", 4), do("answer", true)}}}
+				r.rules = []any{map[string]any{"while": r.trigger, "do": []any{do("leak", 16), do("answer", true)}}}
 			},
 			begin: func(r *rig) (end func()) {
 				r.limit("-n 64")

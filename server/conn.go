@@ -17,7 +17,7 @@ import (
 
 // What a stranger may make us hold; together less than 64 KiB.
 const (
-	headerLimit  = 10 << 10 // clients exist that send long headers
+	headerLimit  = 16 << 10 // clients exist that send long headers
 	preLoginRead = 64 << 10 // bytes in all
 )
 
