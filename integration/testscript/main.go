@@ -51,6 +51,7 @@ type action struct {
 	Exit     *int     `json:"exit"`
 	Kill     *int     `json:"kill"`
 	Answer   bool     `json:"answer"`
+	Double   bool     `json:"double"` // the normal answer, twice in one write
 	Echo     bool     `json:"echo"`
 	Leak     int      `json:"leak"` // open so many files and keep them, or exit
 	Fork     bool     `json:"fork"` // start a process that has the same files and stays
@@ -222,6 +223,8 @@ func (s *script) perform(actions []action, query *string) {
 			_ = syscall.Pause()
 		case a.Answer && query != nil:
 			s.answer(*query)
+		case a.Double && query != nil:
+			s.write(bytes.Repeat(s.verdict(*query), 2))
 		case a.Echo && query != nil:
 			s.write(s.frame(*query))
 		case a.Leak > 0:
@@ -252,8 +255,11 @@ func (s *script) fork() {
 	}
 }
 
-// answer gives the normal answer: it compares and replaces passwords as bytes.
-func (s *script) answer(query string) {
+// answer gives the normal answer.
+func (s *script) answer(query string) { s.write(s.verdict(query)) }
+
+// verdict is the normal answer: it compares and replaces passwords as bytes.
+func (s *script) verdict(query string) []byte {
 	yes := false
 	op, rest, _ := strings.Cut(query, ":")
 	user, rest, _ := strings.Cut(rest, ":")
@@ -272,14 +278,13 @@ func (s *script) answer(query string) {
 	}
 	switch {
 	case s.plan.Protocol == "ejabberd" && yes:
-		s.write([]byte{0, 2, 0, 1})
+		return []byte{0, 2, 0, 1}
 	case s.plan.Protocol == "ejabberd":
-		s.write([]byte{0, 2, 0, 0})
+		return []byte{0, 2, 0, 0}
 	case yes:
-		s.write([]byte("1\n"))
-	default:
-		s.write([]byte("0\n"))
+		return []byte("1\n")
 	}
+	return []byte("0\n")
 }
 
 func (s *script) frame(query string) []byte {
