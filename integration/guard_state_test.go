@@ -230,17 +230,9 @@ func playFronts(t *testing.T, fronts [2]*guarded) (wrong []string) {
 // are shared again soon after.
 func TestGuardState_redisFaults(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct {
-		begin, end func(*testing.T, *redistest.Server)
-	}{
-		"killed": {
-			func(_ *testing.T, s *redistest.Server) { s.Kill() },
-			func(t *testing.T, s *redistest.Server) { s.Run(t) },
-		},
-		"paused": {
-			func(t *testing.T, s *redistest.Server) { s.Signal(t, syscall.SIGSTOP) },
-			func(t *testing.T, s *redistest.Server) { s.Signal(t, syscall.SIGCONT) },
-		},
+	for name, fault := range map[string]redistest.Fault{
+		"killed": redistest.Killed,
+		"paused": redistest.Paused,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -251,7 +243,7 @@ func TestGuardState_redisFaults(t *testing.T) {
 			for i := range 2 {
 				one.expect(t, "a guess before", guesserAt, "alice", fmt.Sprint("before", i), "not-authorized")
 			}
-			c.begin(t, s)
+			fault.Begin(t, s)
 			for _, f := range fronts {
 				if got, took := f.login(t, aliceAt, "alice", "secret"); got != "success" || took > 2*time.Second {
 					t.Errorf("the first login: %s in %v", got, took)
@@ -274,7 +266,7 @@ func TestGuardState_redisFaults(t *testing.T) {
 			if out, err := runCommand(t, "guard", "forgive", "--config", one.config, guesserAt); err == nil || !strings.Contains(out, "forgiven at this front alone: the shared Redis cannot be used") {
 				t.Errorf("guard forgive: %v\n%s", err, out)
 			}
-			c.end(t, s)
+			fault.End(t, s)
 			for _, f := range fronts {
 				f.expectShared(t, 1)
 			}

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -105,25 +104,11 @@ func TestState_once(t *testing.T) {
 // TestState_faults breaks the Redis in the middle of logins at two fronts: no token is good twice, none is called wrong that
 // nobody could judge, passwords go on as fast as before, and tokens are accepted within three seconds after the end of it.
 func TestState_faults(t *testing.T) {
-	for name, c := range map[string]struct {
-		begin, end func(*testing.T, *redistest.Server)
-	}{
-		"killed": {
-			func(_ *testing.T, s *redistest.Server) { s.Kill() },
-			func(t *testing.T, s *redistest.Server) { s.Run(t) },
-		},
-		"paused": {
-			func(t *testing.T, s *redistest.Server) { s.Signal(t, syscall.SIGSTOP) },
-			func(t *testing.T, s *redistest.Server) { s.Signal(t, syscall.SIGCONT) },
-		},
-		"a replica": {
-			func(t *testing.T, s *redistest.Server) { s.Do(t, "REPLICAOF", "127.0.0.1", "1") },
-			func(t *testing.T, s *redistest.Server) { s.Do(t, "REPLICAOF", "NO", "ONE") },
-		},
-		"full": {
-			func(t *testing.T, s *redistest.Server) { s.Do(t, "CONFIG", "SET", "maxmemory", "1") },
-			func(t *testing.T, s *redistest.Server) { s.Do(t, "CONFIG", "SET", "maxmemory", "0") },
-		},
+	for name, fault := range map[string]redistest.Fault{
+		"killed":    redistest.Killed,
+		"paused":    redistest.Paused,
+		"a replica": redistest.Replica,
+		"full":      redistest.Full,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, url := startRedis(t, "--appendonly", "yes", "--appendfsync", "always")
@@ -131,10 +116,10 @@ func TestState_faults(t *testing.T) {
 			load := newStateLoad(t, fronts)
 			load.phase(t, time.Second, "success")
 			before := load.passwords(t)
-			c.begin(t, s)
+			fault.Begin(t, s)
 			load.phase(t, 3*time.Second, "temporary-auth-failure")
 			during := load.passwords(t)
-			c.end(t, s)
+			fault.End(t, s)
 			began := time.Now()
 			until(t, "tokens are accepted again", 3*time.Second, func() bool {
 				got, err := authenticate(t, fronts[0].address, "localhost", "X-TOKEN", hostKeys.message(t, "alice"))

@@ -1,21 +1,19 @@
 package integration
 
-import "syscall"
+import (
+	"syscall"
+
+	"gatehouse.im/gatehouse/internal/redistest"
+)
 
 // neighbourFaults are those of servers that gatehouse leans on.
 func neighbourFaults() []fault {
 	behindSpared := func(v *visit) bool { return v.door.host != relayHost }
 	return []fault{
 		{name: "Redis killed with SIGKILL, and started again", prepare: (*rig).shareState, spares: passwordsSpared, strikes: true, idle: 4,
-			begin: func(r *rig) (end func()) {
-				r.redis.Kill()
-				return func() { r.redis.Run(r.t) }
-			}},
+			begin: redisFault(redistest.Killed)},
 		{name: "Redis stopped with SIGSTOP", prepare: (*rig).shareState, spares: passwordsSpared, strikes: true, idle: 4,
-			begin: func(r *rig) (end func()) {
-				r.redis.Signal(r.t, syscall.SIGSTOP)
-				return func() { r.redis.Signal(r.t, syscall.SIGCONT) }
-			}},
+			begin: redisFault(redistest.Paused)},
 		{name: "Prosody behind killed with SIGKILL, and started again", prepare: (*rig).putBehind, spares: behindSpared, strikes: true,
 			begin: func(r *rig) (end func()) {
 				r.backend.kill()
@@ -27,5 +25,12 @@ func neighbourFaults() []fault {
 				r.backend.signal(syscall.SIGSTOP)
 				return func() { r.backend.signal(syscall.SIGCONT) }
 			}},
+	}
+}
+
+func redisFault(f redistest.Fault) func(*rig) (end func()) {
+	return func(r *rig) (end func()) {
+		f.Begin(r.t, r.redis)
+		return func() { f.End(r.t, r.redis) }
 	}
 }

@@ -89,25 +89,11 @@ func TestCounters_faultsDuringASiege(t *testing.T) {
 // TestCounters_faults: a Redis that fails is waited for once, and used again when all of it works.
 func TestCounters_faults(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct {
-		begin, end func(*testing.T, *redistest.Server)
-	}{
-		"paused": {
-			func(t *testing.T, s *redistest.Server) { s.Signal(t, syscall.SIGSTOP) },
-			func(t *testing.T, s *redistest.Server) { s.Signal(t, syscall.SIGCONT) },
-		},
-		"gone": {
-			func(_ *testing.T, s *redistest.Server) { s.Kill() },
-			func(t *testing.T, s *redistest.Server) { s.Run(t) },
-		},
-		"may not look for room": {
-			func(t *testing.T, s *redistest.Server) { s.Do(t, "ACL", "SETUSER", "default", "-hrandfield") },
-			func(t *testing.T, s *redistest.Server) { s.Do(t, "ACL", "SETUSER", "default", "+@all") },
-		},
-		"may not remember addresses": {
-			func(t *testing.T, s *redistest.Server) { s.Do(t, "ACL", "SETUSER", "default", "-zadd") },
-			func(t *testing.T, s *redistest.Server) { s.Do(t, "ACL", "SETUSER", "default", "+@all") },
-		},
+	for name, fault := range map[string]redistest.Fault{
+		"paused":                     redistest.Paused,
+		"gone":                       redistest.Killed,
+		"may not look for room":      redistest.Forbidden("-hrandfield"),
+		"may not remember addresses": redistest.Forbidden("-zadd"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -130,7 +116,7 @@ func TestCounters_faults(t *testing.T) {
 			if err := attempt(1); err != nil {
 				t.Fatal(err)
 			}
-			c.begin(t, s)
+			fault.Begin(t, s)
 			began := time.Now()
 			until(t, "it fails", 5*time.Second, func() bool { return attempt(uint64(time.Now().UnixNano())) != nil })
 			if took := time.Since(began); took > 2*time.Second {
@@ -151,7 +137,7 @@ func TestCounters_faults(t *testing.T) {
 			if strings.HasPrefix(name, "may not") {
 				expectUse(t, "a token all the while", counters.store, newID(), true, nil)
 			}
-			c.end(t, s)
+			fault.End(t, s)
 			until(t, "it works again", 5*time.Second, func() bool { return attempt(3) == nil })
 			for _, line := range []string{"guard: this front counts for itself until Redis can be used", "guard: the counts are shared again"} {
 				until(t, "the log says so", time.Second, func() bool { return log.count(line) > 0 })

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -188,31 +187,12 @@ func TestStore_mayHaveForgotten(t *testing.T) {
 // TestStore_faults: what a Redis may do wrong is no verdict, and is over when it is over.
 func TestStore_faults(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct {
-		begin, end func(*testing.T, *redistest.Server)
-	}{
-		"paused": {
-			func(t *testing.T, s *redistest.Server) { s.Signal(t, syscall.SIGSTOP) },
-			func(t *testing.T, s *redistest.Server) { s.Signal(t, syscall.SIGCONT) },
-		},
-		"gone": {
-			func(_ *testing.T, s *redistest.Server) { s.Kill() },
-			func(t *testing.T, s *redistest.Server) { s.Run(t) },
-		},
-		"a replica": {
-			func(t *testing.T, s *redistest.Server) { s.Do(t, "REPLICAOF", "127.0.0.1", "1") },
-			func(t *testing.T, s *redistest.Server) { s.Do(t, "REPLICAOF", "NO", "ONE") },
-		},
-		"full": {
-			func(t *testing.T, s *redistest.Server) { s.Do(t, "CONFIG", "SET", "maxmemory", "1") },
-			func(t *testing.T, s *redistest.Server) { s.Do(t, "CONFIG", "SET", "maxmemory", "0") },
-		},
-		"forbidden": {
-			func(t *testing.T, s *redistest.Server) {
-				s.Do(t, "ACL", "SETUSER", "default", "-eval", "-evalsha")
-			},
-			func(t *testing.T, s *redistest.Server) { s.Do(t, "ACL", "SETUSER", "default", "+@all") },
-		},
+	for name, fault := range map[string]redistest.Fault{
+		"paused":    redistest.Paused,
+		"gone":      redistest.Killed,
+		"a replica": redistest.Replica,
+		"full":      redistest.Full,
+		"forbidden": redistest.Forbidden("-eval", "-evalsha"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -222,7 +202,7 @@ func TestStore_faults(t *testing.T) {
 			used := newID()
 			expectUse(t, "before", store, used, true, nil)
 			until(t, "the state is good", 3*time.Second, func() bool { return store.State() == nil })
-			c.begin(t, s)
+			fault.Begin(t, s)
 			during := newID()
 			began := time.Now()
 			expectUse(t, "during", store, during, false, ErrAway)
@@ -234,7 +214,7 @@ func TestStore_faults(t *testing.T) {
 			if err := store.Put(newID(), newID(), time.Second); !errors.Is(err, ErrAway) || time.Since(began) > 100*time.Millisecond {
 				t.Errorf("a ticket while the Redis is known to be away: %v in %v", err, time.Since(began))
 			}
-			c.end(t, s)
+			fault.End(t, s)
 			until(t, "tokens are accepted again", 3*time.Second, func() bool {
 				fresh, err := use(store, newID())
 				return fresh && err == nil
