@@ -89,7 +89,7 @@ func (s section) commandLine(line string) ([]string, error) {
 	if wholeErr == nil {
 		return []string{whole}, nil
 	}
-	if !errors.Is(wholeErr, os.ErrNotExist) {
+	if _, err := os.Stat(s.resolve(line)); err == nil {
 		return nil, wholeErr
 	}
 	words, special, err := splitCommand(line)
@@ -102,9 +102,13 @@ func (s section) commandLine(line string) ([]string, error) {
 	if words[0] == "" {
 		return nil, errors.New("begins with an empty word")
 	}
+	// From here on nothing shows the line: there may be a password in it.
+	if name, _, found := strings.Cut(words[0], "="); found && identifier(name) {
+		return nil, fmt.Errorf("begins with a value for %s, which only a shell would set; write { \"/usr/bin/env\", \"%[1]s=...\", \"...\" }, or a script of its own", clip(name))
+	}
 	program, err := s.program(words[0])
 	if err != nil {
-		return nil, fmt.Errorf("%w (there is no file %q either)", err, clip(line))
+		return nil, fmt.Errorf("%w (there is no file that has all of the line as its name either)", err)
 	}
 	words[0] = program
 	if special != "" {

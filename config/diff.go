@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -29,6 +30,9 @@ const (
 	// OptionCertificate says that a host serves another certificate, whatever it is set by (there is an option of this
 	// name as well); Old and New are like "valid until 2027-01-31", or "none".
 	OptionCertificate = "certificate"
+	// OptionDefaultHost says that direct TLS connections that name no host are shown the certificate of another one; Old and
+	// New are their names.
+	OptionDefaultHost = "default host of direct TLS"
 )
 
 // String is like "external_auth_timeout 5 -> 7", "example.org: token_secret changed" or "host example.org added".
@@ -61,6 +65,8 @@ func Diff(before, after *Config) []Change {
 		d.option(option)
 	}
 	d.taken(before.Listeners, after.Listeners)
+	d.rate(before.Limits, after.Limits)
+	d.defaultHost(before, after)
 	d.stateTrust(before.State, after.State)
 	d.certificates("", before.Certificates, after.Certificates)
 	changes := d.hosts[""]
@@ -174,17 +180,51 @@ func (d *differ) taken(before, after []Listener) {
 	for _, s := range httpServices {
 		c := Change{Option: s.name + "_ports"}
 		c.Old, c.New = whose(before, c.Option), whose(after, c.Option)
-		known := slices.ContainsFunc(d.hosts[""], func(other Change) bool { return other.Option == c.Option })
-		if c.Old != c.New && !known {
+		if c.Old != c.New && !d.noted(c.Option) {
 			d.hosts[""] = append(d.hosts[""], c)
 		}
 	}
 }
 
+// rate notes that clients may send faster or slower because modules_enabled has mod_limits, or has it no more.
+func (d *differ) rate(before, after Limits) {
+	if d.noted("limits") || before.Rate == after.Rate && before.Burst == after.Burst {
+		return
+	}
+	text := func(l Limits) string {
+		if l.Rate == 0 {
+			return "none"
+		}
+		return fmt.Sprintf("%d bytes a second", l.Rate)
+	}
+	c := Change{Option: "limits"}
+	c.show(text(before), text(after))
+	d.hosts[""] = append(d.hosts[""], c)
+}
+
+// defaultHost notes that another host is the first, where that matters.
+func (d *differ) defaultHost(before, after *Config) {
+	name := func(c *Config) string {
+		direct := slices.ContainsFunc(c.Listeners, func(l Listener) bool { return l.DirectTLS })
+		if len(c.Hosts) == 0 || len(c.Certificates) > 0 || !direct {
+			return ""
+		}
+		return c.Hosts[0].Name
+	}
+	if was, is := name(before), name(after); was != is && was != "" && is != "" {
+		d.hosts[""] = append(d.hosts[""], Change{Option: OptionDefaultHost, Old: was, New: is})
+	}
+}
+
+// noted says whether an option that is set for all hosts is known to have changed.
+func (d *differ) noted(option string) bool {
+	return slices.ContainsFunc(d.hosts[""], func(c Change) bool { return c.Option == option })
+}
+
 // stateTrust notes that the file has another content that gatehouse_state names.
 func (d *differ) stateTrust(before, after *State) {
 	if before != nil && after != nil && before.TrustFile == after.TrustFile && !before.Trust.Equal(after.Trust) &&
-		!slices.ContainsFunc(d.hosts[""], func(c Change) bool { return c.Option == nameState }) {
+		!d.noted(nameState) {
 		d.hosts[""] = append(d.hosts[""], Change{Option: nameState})
 	}
 }
@@ -296,6 +336,11 @@ func (o OptionInfo) normal(v luaconf.Value) luaconf.Value {
 			return luaconf.Value{Kind: luaconf.Bool}
 		}
 		return single
+	case o.Name == "c2s_timeout":
+		if d, ok := parsePeriod(single.Str); ok {
+			return luaconf.Value{Kind: luaconf.Number, Number: d.Seconds()}
+		}
+		return asNumberValue(single)
 	case strings.Contains(o.Type, "number") && !strings.Contains(o.Type, "list"):
 		return asNumberValue(single)
 	case o.Type == "string":

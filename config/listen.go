@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"gatehouse.im/gatehouse/internal/luaconf"
 )
 
 // A service is a kind of client ports, as Prosody's modules register them with its portmanager.
@@ -249,17 +247,24 @@ func (s section) period(name string, otherwise time.Duration) time.Duration {
 	if !ok {
 		return otherwise
 	}
-	if v.Kind == luaconf.String {
-		text := strings.ToLower(strings.TrimSpace(v.Str))
-		digits := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyz ")
-		unit := strings.TrimSpace(text[len(digits):])
-		length, known := periods[unit]
-		if !known {
-			length, known = periods[strings.TrimSuffix(unit, "s")]
-		}
-		if n, err := strconv.ParseFloat(digits, 64); err == nil && known && n > 0 && n*length.Seconds() <= maxSeconds {
-			return time.Duration(n * float64(length))
-		}
+	if d, ok := parsePeriod(v.Str); ok {
+		return d
 	}
 	return s.seconds(name, otherwise)
+}
+
+// parsePeriod reads a number with a unit.
+func parsePeriod(text string) (time.Duration, bool) {
+	text = strings.ToLower(strings.TrimSpace(text))
+	digits := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyz ")
+	unit := strings.TrimSpace(text[len(digits):])
+	length, known := periods[unit]
+	if !known {
+		length, known = periods[strings.TrimSuffix(unit, "s")]
+	}
+	n, err := strconv.ParseFloat(digits, 64)
+	if err != nil || !known || !(n > 0) || n*length.Seconds() > maxSeconds {
+		return 0, false
+	}
+	return time.Duration(n * float64(length)), true
 }

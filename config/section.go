@@ -171,7 +171,11 @@ func (s section) list(name string) ([]luaconf.Value, bool) {
 		return []luaconf.Value{o.Value}, true
 	}
 	if len(o.Value.Map) > 0 {
-		s.problem(name, "want a list, got a table with the key %q", clip(o.Value.Keys()[0]))
+		if isSecret(name) { // { ["the secret"] = true } is a set in Prosody
+			s.problem(name, "want a list, got a table with keys")
+		} else {
+			s.problem(name, "want a list, got a table with the key %q", clip(o.Value.Keys()[0]))
+		}
 		return nil, false
 	}
 	return o.Value.List, true
