@@ -59,6 +59,12 @@ func (e *evaluator) openLibraries() {
 	mt.RawSetString("__index", str)
 	L.SetMetatable(lua.LString(""), mt)
 
+	// What a config may ask to know who evaluates it: neither Prosody's start nor prosodyctl.
+	server := L.NewTable()
+	server.RawSetString("process_type", lua.LString("gatehouse"))
+	server.RawSetString("platform", lua.LString("posix"))
+	base.RawSetString("prosody", server)
+
 	ioLib := L.SetFuncs(L.NewTable(), e.ioFuncs())
 	e.forbid(ioLib, "io.", "popen", "write", "output", "input", "read", "tmpfile", "close")
 	base.RawSetString("io", ioLib)
@@ -104,18 +110,6 @@ func (e *evaluator) forbid(lib *lua.LTable, prefix string, names ...string) {
 			lib.RawSetString(name, refuse)
 		}
 	}
-}
-
-// require knows the libraries that are there anyway. Prosody's own modules and those of LuaRocks run inside of Prosody only.
-func (e *evaluator) require(L *lua.LState) int {
-	name := L.CheckString(1)
-	switch name {
-	case "string", "table", "os", "io", "math", "_G":
-		L.Push(e.globals.RawGetString(name))
-		return 1
-	}
-	L.RaiseError("require %q: a config that gatehouse evaluates has no Lua modules but string, table, os, io and math", name)
-	return 0
 }
 
 // setIndex is the assignment t[k] = v of rewritten programs.
