@@ -10,10 +10,6 @@ import (
 	"golang.org/x/term"
 )
 
-// patience is how long a line may wait for a reader who does not read. After that nobody waits for the same reader
-// until he reads again.
-const patience = time.Second
-
 // errStuck says that nobody takes the lines.
 var errStuck = errors.New("nobody reads it")
 
@@ -23,7 +19,7 @@ type descriptor struct {
 	fd int
 	// waits: it is a pipe, a terminal or a socket, and may take nothing for as long as its reader likes.
 	waits bool
-	stuck bool // the last line waited for too long
+	pace  allowance
 	torn  bool // the last line is there in part, without its end
 }
 
@@ -42,7 +38,18 @@ func newDescriptor(fd int) *descriptor {
 }
 
 // openFile opens a log file for appending, and makes it if there is none. A pipe that nobody reads is an error.
-func openFile(path string) (*descriptor, error) {
+func openFile(path string) (output, error) {
+	d, err := openDescriptor(path)
+	if err != nil {
+		return nil, err
+	}
+	if d.waits {
+		return d, nil
+	}
+	return newCourier(d), nil
+}
+
+func openDescriptor(path string) (*descriptor, error) {
 	const flags = unix.O_WRONLY | unix.O_APPEND | unix.O_CREAT | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY
 	for {
 		fd, err := unix.Open(path, flags, 0o640)
@@ -55,33 +62,28 @@ func openFile(path string) (*descriptor, error) {
 	}
 }
 
-// write appends a line in one system call, unless it is longer than what a pipe takes at once. It returns after
-// patience at the latest.
+// write appends a line in one system call, unless it is longer than what a pipe takes at once. It waits for a reader
+// for as long as pace allows.
 func (d *descriptor) write(line []byte) error {
-	deadline := time.Now().Add(patience)
-	if d.stuck {
-		deadline = time.Time{}
-	}
 	if d.torn {
-		if _, err := d.writeAll([]byte{'\n'}, deadline); err != nil {
+		if _, err := d.writeAll([]byte{'\n'}); err != nil {
 			return err
 		}
 		d.torn = false
 	}
-	n, err := d.writeAll(line, deadline)
+	n, err := d.writeAll(line)
 	d.torn = err != nil && n > 0
-	d.stuck = errors.Is(err, errStuck)
 	return err
 }
 
 // atOnce is what a pipe that poll(2) calls writable takes without blocking: PIPE_BUF.
 const atOnce = 4096
 
-func (d *descriptor) writeAll(b []byte, deadline time.Time) (written int, err error) {
+func (d *descriptor) writeAll(b []byte) (written int, err error) {
 	for written < len(b) {
 		rest := b[written:]
 		if d.waits {
-			if err := d.wait(deadline); err != nil {
+			if err := d.wait(); err != nil {
 				return written, err
 			}
 			rest = rest[:min(len(rest), atOnce)]
@@ -100,21 +102,30 @@ func (d *descriptor) writeAll(b []byte, deadline time.Time) (written int, err er
 	return written, nil
 }
 
-// wait waits until a write would not block, or until the deadline; it looks once in any case.
-func (d *descriptor) wait(deadline time.Time) error {
-	fds := []unix.PollFd{{Fd: int32(d.fd), Events: unix.POLLOUT}} // #nosec G115 -- a descriptor
-	for {
-		left := max(0, time.Until(deadline))
-		n, err := unix.Poll(fds, int(left.Milliseconds()))
-		switch {
-		case n > 0: // or an error, which the write will tell
-			return nil
-		case err != nil && err != unix.EINTR:
-			return fmt.Errorf("poll: %w", err)
-		case left == 0 || err == nil:
-			return errStuck
+// wait waits until a write would not block, or until it has lasted too long.
+func (d *descriptor) wait() error {
+	if ready, err := d.poll(0); ready || err != nil {
+		return err
+	}
+	began := time.Now()
+	deadline := began.Add(d.pace.left(began))
+	defer func() { d.pace.spend(time.Since(began)) }()
+	for left := deadline.Sub(began); left >= time.Millisecond; left = time.Until(deadline) {
+		if ready, err := d.poll(left); ready || err != nil {
+			return err
 		}
 	}
+	return errStuck
+}
+
+// poll says whether a write would not block, or would fail.
+func (d *descriptor) poll(timeout time.Duration) (bool, error) {
+	fds := []unix.PollFd{{Fd: int32(d.fd), Events: unix.POLLOUT}} // #nosec G115 -- a descriptor
+	n, err := unix.Poll(fds, int(timeout.Milliseconds()))
+	if err != nil && err != unix.EINTR {
+		return false, fmt.Errorf("poll: %w", err)
+	}
+	return n > 0, nil
 }
 
 func (d *descriptor) close() error { return unix.Close(d.fd) }

@@ -11,15 +11,18 @@
 //
 // # When a sink fails
 //
-// Logging never ends the daemon and never stops it for longer than a second. A file or a syslog that fails has its
-// lines on standard error instead, until it works again; then it says how many it misses. Standard error that nobody
-// reads is waited for once, for a second; after that its lines are dropped and counted until it takes lines again.
+// Logging never ends the daemon, and never stops it for long: with each place, lines may wait for a second altogether,
+// and for a tenth of the time after that. That goes for a pipe that nobody reads, or somebody does too slowly, for a
+// log daemon that hangs, and for a disk that does. A file or a syslog that fails has its lines on standard error
+// instead, until it works again; then it says how many it misses. Lines that standard error does not take are dropped,
+// and counted likewise.
 //
 // # Exchange
 //
 // [Log.Set] opens what is new, exchanges, and closes what is not used any more; [Log.Reopen] does the same to all
 // files. A line is written under the lock that the exchange takes, so it goes to the old or to the new.
 //
-// The package starts no goroutine and keeps no line in memory: what was logged before a crash is in the kernel. It
-// does not rotate files and does not read the config.
+// Each file has a goroutine that writes, which ends when the file is closed. No line is kept in memory: who logs waits
+// until the kernel has it, so that nothing is lost in a crash. The package does not rotate files and does not read the
+// config.
 package logging

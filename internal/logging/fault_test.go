@@ -149,7 +149,7 @@ func TestLog_fullDisk(t *testing.T) {
 // that there is a gap.
 func TestDescriptor_tornLine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
-	d, err := openFile(path)
+	d, err := openDescriptor(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +179,7 @@ func (f *tearing) write(line []byte) error {
 	if f.at == 0 {
 		return f.descriptor.write(line)
 	}
-	n, err := f.writeAll(line[:f.at], time.Time{})
+	n, err := f.writeAll(line[:f.at])
 	f.torn, f.at = n > 0, 0
 	if err == nil {
 		err = unix.ENOSPC

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// A socket sends datagrams to a log daemon of this machine. Like a descriptor it waits for one that hangs only once,
-// which the libraries for syslog and the journal do not promise.
+// A socket sends datagrams to a log daemon of this machine. Like a descriptor it does not wait for long for one that
+// hangs, which the libraries for syslog and the journal do not promise.
 type socket struct {
-	path  string
-	conn  *net.UnixConn // nil if it has to be opened again
-	stuck bool
+	path string
+	conn *net.UnixConn // nil if it has to be opened again
+	pace allowance
 }
 
 func openSocket(path string) (*socket, error) {
@@ -28,6 +28,9 @@ func (s *socket) dial() (err error) {
 	return err
 }
 
+// atLeast is the time that a write is given in any case: with none it would not be tried.
+const atLeast = time.Millisecond
+
 // write sends a datagram. The daemon may have been restarted since the last one, so it is looked for once more.
 func (s *socket) write(datagram []byte) error {
 	fresh := s.conn == nil
@@ -37,14 +40,13 @@ func (s *socket) write(datagram []byte) error {
 				return err
 			}
 		}
-		wait := patience
-		if s.stuck {
-			wait = time.Millisecond
-		}
-		_ = s.conn.SetWriteDeadline(time.Now().Add(wait))
+		began := time.Now()
+		_ = s.conn.SetWriteDeadline(began.Add(max(s.pace.left(began), atLeast)))
 		_, err := s.conn.Write(datagram)
-		s.stuck = errors.Is(err, os.ErrDeadlineExceeded)
-		if err == nil || s.stuck {
+		if took := time.Since(began); took >= atLeast {
+			s.pace.spend(took)
+		}
+		if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}
 		_ = s.close()
