@@ -121,7 +121,7 @@ func (s *systemd) told(t *testing.T, pattern string) {
 }
 
 // TestPackaging_notify: systemd is told of the start, a reload, a reload that is refused, and the end, and the watchdog
-// is pinged.
+// is pinged. What it shows as the status is true of changes that nobody asked for, too.
 func TestPackaging_notify(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -136,13 +136,30 @@ func TestPackaging_notify(t *testing.T) {
 	d.signal(t, syscall.SIGHUP)
 	manager.told(t, `RELOADING=1\nMONOTONIC_USEC=[0-9]+`)
 	manager.told(t, `READY=1\nSTATUS=.+`)
+	good := readText(t, config)
 	if err := os.WriteFile(config, []byte("nonsense("), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	manager.told(t, `STATUS=serving 1 host\(s\) on 2 port\(s\); the config file is broken: .+`)
 	d.signal(t, syscall.SIGHUP)
 	manager.told(t, `RELOADING=1\nMONOTONIC_USEC=[0-9]+`)
-	manager.told(t, `READY=1\nSTATUS=.+`)
+	manager.told(t, `READY=1\nSTATUS=.+; the config file is broken: .+`)
 	manager.told(t, `WATCHDOG=1`)
+
+	// Everybody may see it, so it has nothing of what a script says.
+	dying := filepath.Join(dir, "dying")
+	if err := os.WriteFile(dying, []byte("#!/bin/sh\necho database password hunter2 >&2\nexit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ config, status string }{
+		{strings.Replace(good, s.path, dying, 1), `; the config file is broken: .+; the log has what it wrote to standard error`},
+		{good, ""},
+	} {
+		if err := os.WriteFile(config, []byte(tt.config), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		manager.told(t, `STATUS=serving 1 host\(s\) on 2 port\(s\)`+tt.status)
+	}
 
 	d.signal(t, syscall.SIGTERM)
 	manager.told(t, `STOPPING=1\nEXTEND_TIMEOUT_USEC=[0-9]+`)

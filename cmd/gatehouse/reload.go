@@ -164,6 +164,7 @@ func (d *daemon) reload(ctx context.Context, cause string) (outcome, error) {
 	}
 	d.reloaded.Store(&state)
 	d.metrics.Reload(o.took, shown, strings.Join(o.changed, "; "), began)
+	notifier{d.logger}.Status(d.summary())
 	d.logger.Log(ctx, level, text, attrs...)
 	return o, err
 }

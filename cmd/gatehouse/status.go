@@ -181,12 +181,12 @@ func (d *daemon) alive(ctx context.Context) bool {
 	return d.do(ctx, func() {}) == nil
 }
 
-// summary is the daemon in one line.
+// summary is the daemon in one line, for everybody on the machine.
 func (d *daemon) summary() string {
 	p := d.parts.Load()
 	text := fmt.Sprintf("serving %d host(s) on %d port(s)", len(p.config.Hosts), len(d.ports.list()))
 	if state := d.reloaded.Load(); state.broken != nil {
-		text += "; the config file is broken: " + state.broken.Error()
+		text += "; the config file is broken: " + public(state.broken.Error())
 	}
 	return text
 }
