@@ -98,10 +98,6 @@ func (l *loader) hostTLS(s section) (uint16, []Certificate) {
 			}
 		}
 	}
-	version := uint16(tls.VersionTLS12)
-	if strings.HasPrefix(t.protocol, "tlsv1_3") {
-		version = tls.VersionTLS13
-	}
 	certs, named := l.namedCertificates(s, t, s.problem)
 	if !named {
 		certs = l.findCertificates(s)
@@ -109,7 +105,15 @@ func (l *loader) hostTLS(s section) (uint16, []Certificate) {
 	for _, c := range certs {
 		l.checkCertificate(s, c)
 	}
-	return version, certs
+	return t.version(), certs
+}
+
+// version is the lowest version of TLS, as crypto/tls has it.
+func (t *tlsTable) version() uint16 {
+	if strings.HasPrefix(t.protocol, "tlsv1_3") {
+		return tls.VersionTLS13
+	}
+	return tls.VersionTLS12
 }
 
 func (s section) enumProfile() string {
@@ -117,8 +121,11 @@ func (s section) enumProfile() string {
 }
 
 // portCertificates are for direct TLS connections that name no host of ours.
-func (l *loader) portCertificates(s section) []Certificate {
+func (l *loader) portCertificates(s section) (uint16, []Certificate) {
 	var t tlsTable
+	if s.enumProfile() == "modern" {
+		t.protocol = "tlsv1_3"
+	}
 	for _, option := range []string{"ssl", "legacy_ssl_ssl", "c2s_direct_tls_ssl"} {
 		t.apply(s, option)
 	}
@@ -130,7 +137,7 @@ func (l *loader) portCertificates(s section) []Certificate {
 		}
 		s.problem(option, format, args...)
 	})
-	return certs
+	return t.version(), certs
 }
 
 // namedCertificates loads what the tables name, and says whether they name anything. What is wrong goes to problem.

@@ -175,6 +175,16 @@ func TestLoad_portCertificates(t *testing.T) {
 	if filepath.Base(c.CertificatesDir) != "certs" || !filepath.IsAbs(c.CertificatesDir) {
 		t.Errorf("certificates are looked for in %q", c.CertificatesDir)
 	}
+	for source, want := range map[string]uint16{
+		"c2s_direct_tls_ssl = { certificate = 'p.crt', key = 'p.key' }\n":                                tls.VersionTLS12,
+		"c2s_direct_tls_ssl = { certificate = 'p.crt', key = 'p.key', protocol = 'tlsv1_3' }\n":          tls.VersionTLS13,
+		"ssl = { protocol = 'tlsv1_3' } c2s_direct_tls_ssl = { certificate = 'p.crt', key = 'p.key' }\n": tls.VersionTLS13,
+		"tls_profile = 'modern' ssl = { certificate = 'p.crt', key = 'p.key' }\n":                        tls.VersionTLS13,
+	} {
+		if c, _, problems := load(t, source+external, "p.crt", cert, "p.key", key); problems != "" || c.MinTLS != want {
+			t.Errorf("%s: %s, TLS %x, want %x", source, problems, c.MinTLS, want)
+		}
+	}
 	want := "prosody.cfg.lua:1: c2s_direct_tls_ssl: certificate none: no such file or directory"
 	if _, _, problems := load(t, "c2s_direct_tls_ssl = { certificate = 'none', key = 'none' }\n"+external); problems != want {
 		t.Errorf("problems %q, want %q", problems, want)

@@ -1,9 +1,11 @@
 package config
 
 import (
+	"bytes"
 	"crypto/tls"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"gatehouse.im/gatehouse/internal/luaconf"
@@ -59,6 +61,8 @@ type Config struct {
 	// Certificates serve direct TLS connections whose SNI names no host of ours (c2s_direct_tls_ssl, ssl); empty
 	// where the file names none. ECDSA comes first.
 	Certificates []Certificate
+	// MinTLS is the lowest version for those connections, tls.VersionTLS12 or tls.VersionTLS13.
+	MinTLS uint16
 	// ProxyProtocolFrom are the load balancers whose connections begin with a PROXY protocol header, which tells where the
 	// client is; of nobody else is one taken (gatehouse_proxy_protocol_from). IPv4 networks are of IPv4.
 	ProxyProtocolFrom []netip.Prefix
@@ -215,6 +219,15 @@ func (t *Token) LogValue() slog.Value {
 		slog.Bool("check_user", t.CheckUser), slog.Bool("in_plain", t.InPlain))
 }
 
+// equal compares keys and what they are for; nil is none.
+func (t *Token) equal(o *Token) bool {
+	if t == nil || o == nil {
+		return t == o
+	}
+	return slices.EqualFunc(t.Secrets, o.Secrets, bytes.Equal) && slices.EqualFunc(t.Seeds, o.Seeds, bytes.Equal) &&
+		t.CheckUser == o.CheckUser && t.InPlain == o.InPlain
+}
+
 // Certificate is a certificate chain with its key, loaded and found to match each other.
 type Certificate struct {
 	CertFile string
@@ -223,6 +236,14 @@ type Certificate struct {
 	Pos Pos
 	// TLS has its Leaf set.
 	TLS tls.Certificate
+}
+
+// equal compares the chains, whatever files they are from; nil is none.
+func (c *Certificate) equal(o *Certificate) bool {
+	if c == nil || o == nil {
+		return c == o
+	}
+	return sameChain(*c, *o)
 }
 
 // SkippedHost is a host or component that the file declares and gatehouse does not serve.

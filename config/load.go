@@ -97,7 +97,7 @@ func (l *loader) global(c *Config) {
 	c.Limits = s.limits()
 	c.TCPKeepalives = s.bool("c2s_tcp_keepalives", s.bool("tcp_keepalives", true))
 	c.Guard = s.guard()
-	c.Certificates = l.portCertificates(s)
+	c.MinTLS, c.Certificates = l.portCertificates(s)
 	c.ProxyProtocolFrom = s.networks("gatehouse_proxy_protocol_from")
 	if slices.Contains(s.words("modules_disabled"), "c2s") {
 		s.warn("modules_disabled", `"c2s" is disabled for Prosody; gatehouse listens for clients nevertheless`)

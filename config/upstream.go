@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/x509"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,6 +72,17 @@ const (
 	UpstreamTLSStartTLS = "starttls"
 	UpstreamTLSDirect   = "direct"
 )
+
+// Equal says whether two are the same servers, reached and told in the same way; nil is none. Where that was set does not
+// count, nor do the names of files with the same content.
+func (u *Upstream) Equal(o *Upstream) bool {
+	if u == nil || o == nil {
+		return u == o
+	}
+	return slices.Equal(u.Addresses, o.Addresses) && u.Auth == o.Auth && u.TLS == o.TLS && u.TLSName == o.TLSName &&
+		u.Trust.Equal(o.Trust) && u.AllowUnencrypted == o.AllowUnencrypted && u.Timeout == o.Timeout &&
+		u.ProxyProtocol == o.ProxyProtocol && u.Token.equal(o.Token) && u.CA.equal(o.CA)
+}
 
 // LogValue keeps the keys out of logs.
 func (u *Upstream) LogValue() slog.Value {

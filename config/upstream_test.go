@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"math/big"
 	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -329,5 +330,41 @@ func TestExample_showsTheDefaultsBehind(t *testing.T) {
 	got, _, problems := load(t, all)
 	if problems != "" || describeUpstream(got.Hosts[0].Upstream) != describeUpstream(want.Hosts[0].Upstream) {
 		t.Errorf("the example does not show the defaults: %s", problems)
+	}
+}
+
+// TestUpstream_equal: what differs in any field is another server, but for where it was set.
+func TestUpstream_equal(t *testing.T) {
+	ca, key := makeCA(t, time.Hour, x509.KeyUsageCertSign)
+	dir := writeFiles(t, "auth.sh", "#!/bin/sh\n", "ca.crt", ca, "ca.key", key)
+	load := func() *Upstream {
+		return loadAt(t, dir, external+"gatehouse_upstream = '192.0.2.1:5000' gatehouse_upstream_auth = 'external' "+
+			"gatehouse_upstream_ca = { certificate = 'ca.crt', key = 'ca.key' } gatehouse_upstream_trust = 'ca.crt'").Hosts[0].Upstream
+	}
+	if !load().Equal(load()) || !(*Upstream)(nil).Equal(nil) || load().Equal(nil) {
+		t.Error("the same is not")
+	}
+	for i := range reflect.TypeFor[Upstream]().NumField() {
+		u := load()
+		u.Token = new(Token)
+		field := reflect.ValueOf(u).Elem().Field(i)
+		name := reflect.TypeFor[Upstream]().Field(i).Name
+		switch field.Kind() {
+		case reflect.Pointer, reflect.Slice, reflect.Bool, reflect.Struct:
+			if field.IsZero() {
+				field.SetBool(true) // there is no other kind without a value here
+			} else {
+				field.SetZero()
+			}
+		case reflect.String:
+			field.SetString("x")
+		default:
+			field.SetInt(99)
+		}
+		other := load()
+		other.Token = new(Token)
+		if equal := u.Equal(other); equal != (name == "Pos" || name == "TrustFile") {
+			t.Errorf("another %s: equal %v", name, equal)
+		}
 	}
 }

@@ -68,15 +68,17 @@ func newAdminPorts(d *daemon, dataDir string) *adminPorts {
 // are open, and none of the others is closed yet.
 type adminChange struct {
 	ports   *adminPorts
+	yield   func(addr string) bool // has client ports that are about to be closed share theirs
 	next    map[config.AdminAddr]*adminPort
 	opened  []*adminPort
 	waiting []*unixSocket // of those opened: where one of ours for something else still is
 }
 
 // prepare opens the listeners that are wanted and not open yet: all, or none.
-// Only without the control socket the daemon can go on.
-func (a *adminPorts) prepare(ctx context.Context, cfg *config.Config, inherited inheritedSockets) (*adminChange, error) {
-	c := &adminChange{ports: a, next: make(map[config.AdminAddr]*adminPort)}
+// Only without the control socket the daemon can go on. yield is
+// [portsChange.yield].
+func (a *adminPorts) prepare(ctx context.Context, cfg *config.Config, inherited inheritedSockets, yield func(addr string) bool) (*adminChange, error) {
+	c := &adminChange{ports: a, yield: yield, next: make(map[config.AdminAddr]*adminPort)}
 	if err := c.add(ctx, a.control, forControl, inherited); err != nil {
 		a.logger.Warn("no control socket; gatehouse reload does not work, SIGHUP does", "cause", err)
 	}
@@ -129,7 +131,13 @@ func (c *adminChange) listen(ctx context.Context, at config.AdminAddr, kind admi
 		return ln, nil
 	}
 	if at.Network != "unix" {
-		return new(net.ListenConfig).Listen(ctx, at.Network, at.Addr)
+		var lc net.ListenConfig
+		ln, err := lc.Listen(ctx, at.Network, at.Addr)
+		if !errors.Is(err, syscall.EADDRINUSE) || !c.yield(at.Addr) {
+			return ln, err
+		}
+		lc.Control = func(_, _ string, rc syscall.RawConn) error { return sharePort(rc) }
+		return lc.Listen(ctx, at.Network, at.Addr)
 	}
 	mode := os.FileMode(0o660)
 	if kind == forControl {
@@ -198,6 +206,15 @@ func (a *adminPorts) list() map[config.AdminAddr]*adminPort {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.open
+}
+
+// listeners returns what is open.
+func (a *adminPorts) listeners() []net.Listener {
+	var list []net.Listener
+	for _, open := range a.list() {
+		list = append(list, open.Listener)
+	}
+	return list
 }
 
 // addresses returns where the listeners are, in order.

@@ -20,7 +20,7 @@ import (
 func TestAdminPorts_extauthIsNotTheControlSocket(t *testing.T) {
 	control := config.AdminAddr{Network: "unix", Addr: filepath.Join(t.TempDir(), controlSocket)}
 	a := &adminPorts{logger: slog.New(slog.DiscardHandler), control: control, open: make(map[config.AdminAddr]*adminPort)}
-	c, err := a.prepare(context.Background(), &config.Config{ExtauthSocket: &control}, nil)
+	c, err := a.prepare(context.Background(), &config.Config{ExtauthSocket: &control}, nil, nil)
 	if err == nil {
 		c.discard()
 		t.Error("both are to be the same")

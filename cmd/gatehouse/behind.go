@@ -36,6 +36,19 @@ func newBehind(h *config.Host, tickets *ticket.Tickets, logger *slog.Logger) beh
 	return behind{upstream.New(c)}
 }
 
+// behindOf returns what opens the legs of a host already, if h asks for the same:
+// what it knows of the servers, such as that one is down, still holds then.
+func (p *parts) behindOf(h *config.Host) (up behind, ok bool) {
+	up, ok = p.behind[h.Name]
+	if !ok {
+		return up, false
+	}
+	old := p.config.Host(h.Name)
+	return up, h.Upstream.Equal(old.Upstream) && tokensInPlain(h) == tokensInPlain(old)
+}
+
+func tokensInPlain(h *config.Host) bool { return h.Token != nil && h.Token.InPlain }
+
 // upstreamConfig is the way to a server behind, without what proves who comes.
 func upstreamConfig(u *config.Upstream) upstream.Config {
 	c := upstream.Config{
@@ -75,7 +88,7 @@ func shownBehind(h *config.Host, tickets *ticket.Tickets) func(ctx context.Conte
 		// What was judged as a token is not shown to anybody else (tokenOrPassword). Its
 		// shape alone is looked at here, which needs no keys.
 		var shape token.Verifier
-		tokenInPlain := h.Token != nil && h.Token.InPlain
+		tokenInPlain := tokensInPlain(h)
 		return func(_ context.Context, _, _, password string) (upstream.Credential, error) {
 			if password == "" || tokenInPlain && shape.LooksLike(password) {
 				return upstream.Credential{}, errNoPassword

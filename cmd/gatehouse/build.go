@@ -39,10 +39,11 @@ type parts struct {
 	caches   map[string]*passwordCache // of the pools
 	memory   *memory                   // of used tokens
 	tokens   bool                      // that there are hosts with tokens
-	behind   []behind                  // what opens the legs to the servers behind
+	behind   map[string]behind         // what opens the legs to the servers behind, by host
 
 	// What must be done before the parts are in use, or undone.
 	started []*extauth.Pool
+	opened  []behind
 	updates []poolUpdate
 }
 
@@ -74,6 +75,7 @@ func (b *builder) build(ctx context.Context, cfg *config.Config, old *parts) (_ 
 		tls:          make(map[string]*tls.Config),
 		pools:        make(map[string]*extauth.Pool),
 		caches:       make(map[string]*passwordCache),
+		behind:       make(map[string]behind),
 		memory:       b.memory,
 		server: &server.Config{
 			Hosts:               make(map[string]*server.Host),
@@ -102,7 +104,7 @@ func (b *builder) build(ctx context.Context, cfg *config.Config, old *parts) (_ 
 		return nil, err
 	}
 	for _, h := range cfg.Hosts {
-		host, err := b.buildHost(p, h)
+		host, err := b.buildHost(p, old, h)
 		if err != nil {
 			return nil, err
 		}
@@ -157,7 +159,7 @@ func (b *builder) buildPools(ctx context.Context, p, old *parts) error {
 }
 
 // buildHost connects a host with its script and its keys.
-func (b *builder) buildHost(p *parts, h *config.Host) (*server.Host, error) {
+func (b *builder) buildHost(p, old *parts, h *config.Host) (*server.Host, error) {
 	host := &server.Host{
 		Name:                  h.Name,
 		TLS:                   p.tls[h.Name],
@@ -171,8 +173,12 @@ func (b *builder) buildHost(p *parts, h *config.Host) (*server.Host, error) {
 		s = &script{pool, p.caches[h.Name], b.metrics}
 	}
 	if h.Upstream != nil {
-		up := newBehind(h, b.tickets, b.logger)
-		p.behind = append(p.behind, up)
+		up, stays := old.behindOf(h)
+		if !stays {
+			up = newBehind(h, b.tickets, b.logger)
+			p.opened = append(p.opened, up)
+		}
+		p.behind[h.Name] = up
 		host.Upstream = up
 	}
 	host.Users = everybody{}
@@ -230,7 +236,7 @@ func (p *parts) apply() {
 		cache.Set(cacheSettings(p.config.Host(host).External))
 	}
 	p.memory.use(p.config.State, p.tokens)
-	p.started, p.updates = nil, nil
+	p.started, p.opened, p.updates = nil, nil, nil
 }
 
 // discard undoes a build that is not wanted: pools that go on are as they were,
@@ -242,16 +248,18 @@ func (p *parts) discard(ctx context.Context) {
 	for _, pool := range p.started {
 		_ = pool.Close(ctx) // nobody was asked yet
 	}
-	for _, up := range p.behind {
+	for _, up := range p.opened {
 		up.Close()
 	}
 }
 
 // retire ends the pools that next does not have any more, and the probing of
-// servers behind. Queries in flight are waited for until ctx ends.
+// servers behind that it does not have. Queries in flight are waited for until ctx ends.
 func (p *parts) retire(ctx context.Context, next *parts) error {
-	for _, up := range p.behind {
-		up.Close()
+	for host, up := range p.behind {
+		if next == nil || next.behind[host] != up {
+			up.Close()
+		}
 	}
 	var (
 		wg   sync.WaitGroup
@@ -325,7 +333,7 @@ func (p *parts) buildTLS(cfg *config.Config, old *parts, logger *slog.Logger) er
 	}
 	p.fallback = p.tls[cfg.Hosts[0].Name]
 	if certs := certificates(cfg.Certificates); len(certs) > 0 {
-		p.fallback = hostTLS(certs, tls.VersionTLS12, old.fallback)
+		p.fallback = hostTLS(certs, cfg.MinTLS, old.fallback)
 	}
 	if maps.Equal(p.tls, old.tls) && p.fallback == old.fallback {
 		p.server.DirectTLS, p.webTLS = old.server.DirectTLS, old.webTLS

@@ -117,10 +117,11 @@ func startDaemon(ctx context.Context, configPath string, opts daemonOptions) (_ 
 	d.ports = &ports{server: d.server, web: d.web, logger: d.logger}
 	d.minting = newMinting(config.CredentialsAdmin, nil, d.logger)
 	d.admin = newAdminPorts(d, cfg.DataDir)
+	d.ports.beside = d.admin.listeners
 	opened, err := d.ports.prepare(ctx, d.listeners(cfg), d.sockets)
 	if err == nil {
 		var consoles *adminChange
-		if consoles, err = d.admin.prepare(ctx, cfg, d.sockets); err == nil {
+		if consoles, err = d.admin.prepare(ctx, cfg, d.sockets, opened.yield); err == nil {
 			built.apply()
 			d.parts.Store(built)
 			d.reloaded.Store(&configState{loadedAt: d.started, changed: "start"})

@@ -29,6 +29,7 @@ type ports struct {
 	serving sync.WaitGroup                 // one for each port
 	leaving sync.WaitGroup                 // one for each that makes room for another
 	proxies atomic.Pointer[[]netip.Prefix] // whose PROXY headers are believed
+	beside  func() []net.Listener          // what the daemon has open besides
 
 	mu   sync.Mutex // guards open
 	open []*port    // in the order of the config
@@ -172,12 +173,17 @@ func (c *portsChange) listen(ctx context.Context, w config.Listener, inherited i
 	return lc.Listen(ctx, w.Network, w.Addr)
 }
 
-// yield makes those ports that the config does not name any more, and have the
-// number of addr, share it with another socket of ours.
+// yield makes those ports that the config does not name any more, or not as
+// client ports, and have the number of addr, share it with another socket of
+// ours. (That two of the config need the same is a problem of the config.)
 func (c *portsChange) yield(addr string) (found bool) {
 	_, number, _ := net.SplitHostPort(addr)
+	olds := c.ports.beside()
 	for _, old := range slices.Concat(c.closed, c.covered) {
-		ln, ok := old.Listener.(*net.TCPListener)
+		olds = append(olds, old.Listener)
+	}
+	for _, old := range olds {
+		ln, ok := old.(*net.TCPListener)
 		if _, n, _ := net.SplitHostPort(old.Addr().String()); !ok || n != number {
 			continue
 		}

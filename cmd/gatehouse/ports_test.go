@@ -23,7 +23,7 @@ import (
 func testPorts(t *testing.T) *ports {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
-	p := &ports{logger: logger, server: server.New(&server.Config{
+	p := &ports{logger: logger, beside: func() []net.Listener { return nil }, server: server.New(&server.Config{
 		LoginTimeout: 10 * time.Second, UnauthedStanzaLimit: 10000, Logger: logger,
 	})}
 	t.Cleanup(func() {

@@ -188,7 +188,7 @@ func (d *daemon) replace(ctx context.Context, cause string) (o outcome, err erro
 		next.discard(ctx)
 		return o, err
 	}
-	consoles, err := d.admin.prepare(ctx, cfg, d.sockets)
+	consoles, err := d.admin.prepare(ctx, cfg, d.sockets, opened.yield)
 	if err != nil {
 		opened.discard()
 		next.discard(ctx)
