@@ -114,7 +114,11 @@ func matchingKey(cert string) string {
 func (l *loader) indexDir(dir string, index certIndex, depth int, files *int) {
 	before := stampFile(dir)
 	entries, err := os.ReadDir(dir)
-	l.sources.certDir(dir, before, entries)
+	var names []string
+	if err == nil {
+		names = matchingOf(entries, "*")
+	}
+	l.sources.certDir(dir, before, names)
 	if err != nil {
 		s := section{l, "*"}
 		if s.has("certificates") && depth == maxCertDepth {

@@ -53,7 +53,8 @@ func (s section) command() []string {
 var scriptNames = []string{".sh", ".py", ".pl", ".php", ".rb", ".js", ".mjs", ".cjs", ".ts", ".lua", ".tcl", ".r", ".jar"}
 
 // scripts returns the arguments of a command that are scripts: interpreters are given them, and wrappers like sudo.
-// Relative ones start in the config's directory, where the script will run.
+// Relative ones start in the config's directory, where the script will run. One that is missing may be a script as soon as
+// it is there.
 func (s section) scripts(command []string) []string {
 	var found []string
 	for _, word := range command[min(1, len(command)):] {
@@ -61,6 +62,8 @@ func (s section) scripts(command []string) []string {
 		if slices.Contains(scriptNames, strings.ToLower(filepath.Ext(path))) || beginsAsScript(path) {
 			s.sources.file(path)
 			found = append(found, path)
+		} else if _, err := os.Stat(path); strings.Contains(word, "/") && errors.Is(err, os.ErrNotExist) {
+			s.sources.file(path)
 		}
 	}
 	return found
@@ -122,9 +125,17 @@ func (s section) commandLine(line string) ([]string, error) {
 func (s section) program(name string) (string, error) {
 	path := name
 	if !strings.Contains(name, "/") {
-		if found, err := exec.LookPath(name); err == nil && filepath.IsAbs(found) {
-			s.sources.file(found)
-			return found, nil
+		found, err := exec.LookPath(name)
+		// Where it is not, it may come, or come back.
+		for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+			try := filepath.Join(dir, name)
+			if !filepath.IsAbs(try) {
+				continue
+			}
+			s.sources.file(try)
+			if err == nil && try == found {
+				return found, nil
+			}
 		}
 	}
 	if !filepath.IsAbs(path) {

@@ -30,7 +30,7 @@ type Sources struct {
 // fingerprint says what files are like. Two of the same files are equal when nobody touched these.
 type fingerprint struct {
 	files   map[string]stamp    // by path: of files, of what matches patterns, and of the directories of patterns
-	matches map[string][]string // by pattern: the names, sorted
+	matches map[string][]string // by pattern: the names, sorted; nil where the directory may not be listed, or is none
 }
 
 // stamp is what the system says of one file; the zero stamp stands for none.
@@ -69,6 +69,9 @@ func stampFile(path string) stamp {
 	return stampOf(info)
 }
 
+// identity is what stays the same however often the file is written.
+func (s stamp) identity() stamp { return stamp{mode: s.mode.Type(), dev: s.dev, ino: s.ino} }
+
 // take looks at all the files now.
 func (s Sources) take() fingerprint {
 	now := fingerprint{make(map[string]stamp, len(s.Files)), make(map[string][]string, len(s.Patterns))}
@@ -98,7 +101,7 @@ func (s Sources) take() fingerprint {
 // counts says whether it matters in a directory of certificates that a file of this name is like that.
 func (s stamp) counts(name string) bool { return s.mode.IsDir() || namesCertificate(name) }
 
-// matching returns the names that match a pattern now, sorted.
+// matching returns the names that match a pattern now, sorted; nil if nobody says.
 func matching(pattern string) []string {
 	dir, glob := filepath.Split(pattern)
 	entries, err := os.ReadDir(dir)
@@ -109,7 +112,7 @@ func matching(pattern string) []string {
 }
 
 func matchingOf(entries []os.DirEntry, glob string) []string {
-	var names []string
+	names := []string{} // also of an empty directory
 	for _, entry := range entries {
 		if luaconf.Match(glob, entry.Name()) {
 			names = append(names, entry.Name())
@@ -119,7 +122,9 @@ func matchingOf(entries []os.DirEntry, glob string) []string {
 }
 
 func (f fingerprint) equal(other fingerprint) bool {
-	return maps.Equal(f.files, other.files) && maps.EqualFunc(f.matches, other.matches, slices.Equal[[]string])
+	return maps.Equal(f.files, other.files) && maps.EqualFunc(f.matches, other.matches, func(a, b []string) bool {
+		return (a == nil) == (b == nil) && slices.Equal(a, b)
+	})
 }
 
 // over lays a fingerprint over another one, which it may be a part of.
@@ -185,13 +190,13 @@ func (s *sources) pattern(pattern string, dir stamp, names []string) {
 	}
 }
 
-// certDir adds a directory of certificates, as it was before it was read, and what was in it.
-func (s *sources) certDir(dir string, before stamp, entries []os.DirEntry) {
+// certDir adds a directory of certificates, as it was before it was read, and what was in it; nil if it could not be read.
+func (s *sources) certDir(dir string, before stamp, names []string) {
 	all := filepath.Join(dir, "*")
 	if _, included := s.seen.matches[all]; !included {
 		s.certs[all] = true
 	}
-	s.pattern(all, before, matchingOf(entries, "*"))
+	s.pattern(all, before, names)
 }
 
 // match notes what a file of a directory of certificates is like before it is read, if it counts.

@@ -2,10 +2,13 @@ package config
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -124,6 +127,76 @@ func TestSources_seen(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSources_unlistable: a directory that may not be listed is not the same as one with nothing in it, and stays as it is
+// until it may.
+func TestSources_unlistable(t *testing.T) {
+	for _, closed := range []string{"conf.d", "certs", "certs/a"} {
+		t.Run(closed, func(t *testing.T) {
+			dir := writeFiles(t, "prosody.cfg.lua", "Include 'conf.d/*.lua'\n"+external, "auth.sh", "#!/bin/sh\n",
+				"conf.d/.keep", "", "certs/a/.keep", "")
+			load := func() Sources {
+				c, _, err := Load(dir + "/prosody.cfg.lua")
+				var failed *Error
+				if errors.As(err, &failed) {
+					return failed.Sources
+				}
+				return c.Sources
+			}
+			asNobody(t, dir, func() {
+				open := load()
+				if err := os.Chmod(filepath.Join(dir, closed), 0); err != nil {
+					t.Error(err)
+				}
+				defer os.Chmod(filepath.Join(dir, closed), 0o700)
+				now := open.take()
+				if open.seen.over(now).equal(now) {
+					t.Error("that it was closed is not seen")
+				}
+				shut := load()
+				if now = shut.take(); !shut.seen.over(now).equal(now) {
+					t.Errorf("seen\n%v\nnow\n%v", shut.seen, now)
+				}
+				if err := os.Chmod(filepath.Join(dir, closed), 0o700); err != nil {
+					t.Error(err)
+				}
+				if now = shut.take(); shut.seen.over(now).equal(now) {
+					t.Error("that it was opened is not seen")
+				}
+			})
+		})
+	}
+}
+
+// asNobody runs f with the rights of a user that permissions count for, who owns all in dir and may get there.
+func asNobody(t *testing.T, dir string, f func()) {
+	t.Helper()
+	const nobody = 65534
+	if os.Geteuid() != 0 {
+		f()
+		return
+	}
+	for up := dir; strings.HasPrefix(up, os.TempDir()+"/"); up = filepath.Dir(up) {
+		if err := os.Chmod(up, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		return errors.Join(err, os.Chown(path, nobody, nobody))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		if err := syscall.Setfsuid(nobody); err != nil {
+			t.Error(err)
+		}
+		f()
+	}()
+	<-done
 }
 
 // rewriteSameSize writes other bytes over a file, and waits for a time stamp that differs: the kernel's clock for files

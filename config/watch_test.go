@@ -190,6 +190,30 @@ func TestWatcher_changes(t *testing.T) {
 			func(w *watched) { link(w, "../real/c.crt", "certs/c.crt") },
 			func(w *watched) { w.write("real/c.crt", "not yet a certificate") },
 		}},
+		{"written by another name", []string{"conf.d/b.lua", "x = 5\n"}, []func(*watched){
+			func(w *watched) {
+				w.do(os.Mkdir(w.path("other"), 0o755))
+				w.do(os.Link(w.path("conf.d/a.lua"), w.path("other/a")))
+			},
+			func(w *watched) { w.write("other/a", "x = 2\n") },
+			func(w *watched) { // two names in what is watched, of which one goes
+				w.do(os.Remove(w.path("conf.d/b.lua")))
+				w.do(os.Link(w.path("conf.d/a.lua"), w.path("conf.d/b.lua")))
+			},
+			func(w *watched) { w.do(os.Remove(w.path("conf.d/b.lua"))) },
+			func(w *watched) { w.write("other/a", "x = 33\n") },
+			func(w *watched) { w.replace("conf.d/a.lua", "x = 4\n") },
+			func(w *watched) {
+				w.write("other/a", "x = 55\n")
+				w.wantQuiet()
+				w.write("conf.d/a.lua", "x = 66\n")
+			},
+		}},
+		{"script that an interpreter is given", []string{"prosody.cfg.lua", strings.Replace(external, "'./auth.sh'", "{ '/bin/sh', './check' }", 1), "check", "#!/bin/sh\n"}, []func(*watched){
+			func(w *watched) { w.do(os.Remove(w.path("check"))) },
+			func(w *watched) { w.write("check", "#!/bin/sh\n") },
+			func(w *watched) { w.write("check", "#!/bin/sh\nexit\n") },
+		}},
 		{"directory that is a link", []string{"one/a.lua", "x = 3", "two/a.lua", "x = 3"}, []func(*watched){
 			func(w *watched) {
 				w.do(os.RemoveAll(w.path("conf.d")))
@@ -383,6 +407,28 @@ func TestWatcher_overflow(t *testing.T) {
 	w.wantQuiet()
 	w.dirs.notify.Errors <- fsnotify.ErrEventOverflow
 	w.wantChange()
+	w.wantQuiet()
+	w.write("conf.d/a.lua", "x = 99\n") // what was said to be gone may have been missed too
+	w.wantChange()
+}
+
+// TestWatcher_programInPath: one that is missing is waited for in all the directories where it may come.
+func TestWatcher_programInPath(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir+"/one:"+dir+"/two:"+os.Getenv("PATH"))
+	w := watchConfig(t, "prosody.cfg.lua", strings.Replace(external, "./auth.sh", "check-password --all", 1))
+	program := func(name string) {
+		t.Helper()
+		w.do(os.MkdirAll(filepath.Dir(name), 0o755))
+		w.do(os.WriteFile(name, []byte("#!/bin/sh\n"), 0o755))
+		w.wantChange()
+		w.wantQuiet()
+	}
+	program(dir + "/two/check-password")
+	w.do(os.Remove(dir + "/two/check-password"))
+	w.wantChange()
+	program(dir + "/two/check-password")
+	program(dir + "/one/check-password")
 }
 
 // deafen has the kernel tell nothing, as with a network file system.

@@ -11,12 +11,15 @@ import (
 // dirTree says which directories lead to the Sources, and what in each of them is of interest. The keys are absolute paths
 // without symbolic links.
 //
-// Directories are watched instead of files, for files are replaced; and every directory on the way from the root is, for
-// directories and links are replaced as well. The mount of a Kubernetes volume has file -> ..data/file and
-// ..data -> ..2026_01_31/, and what changes is ..data.
+// Directories are watched, for files are replaced; and every directory on the way from the root is, for directories and
+// links are replaced as well. The mount of a Kubernetes volume has file -> ..data/file and ..data -> ..2026_01_31/, and
+// what changes is ..data.
+//
+// The files at the end of the way are in the tree too. A directory does not tell of what is written to a file by another
+// name, one in another directory: that of a hard link, or of the file that Docker mounted over this one.
 type dirTree map[string]*dirInterest
 
-// dirInterest is what matters in one directory.
+// dirInterest is what matters in one directory. In a file it is nothing but the file.
 type dirInterest struct {
 	names map[string]bool
 	globs []dirGlob
@@ -52,8 +55,8 @@ type treeWalk struct {
 
 // entryKind is what one directory entry is.
 type entryKind struct {
-	dir  bool
-	link string // the target of a symbolic link
+	dir, file bool
+	link      string // the target of a symbolic link
 }
 
 // directories returns the tree of the Sources as the directories are now. Where one is missing, the tree ends with the
@@ -61,12 +64,14 @@ type entryKind struct {
 func (s Sources) directories() dirTree {
 	w := treeWalk{make(dirTree), make(map[string]entryKind)}
 	for _, pattern := range s.Patterns {
-		if dir, ok := w.visit(filepath.Dir(pattern)); ok {
+		if dir, kind := w.visit(filepath.Dir(pattern)); kind.dir {
 			w.glob(dir, dirGlob{filepath.Base(pattern), s.certs[pattern]})
 		}
 	}
 	for _, path := range s.Files {
-		w.visit(path)
+		if file, kind := w.visit(path); kind.file {
+			w.at(file)
+		}
 	}
 	return w.tree
 }
@@ -81,7 +86,7 @@ func (w *treeWalk) glob(dir string, g dirGlob) {
 	for _, entry := range entries[:min(len(entries), maxMatches)] {
 		path := filepath.Join(dir, entry.Name())
 		if entry.Type()&os.ModeSymlink == 0 {
-			w.kinds[path] = entryKind{dir: entry.IsDir()}
+			w.kinds[path] = entryKind{dir: entry.IsDir(), file: entry.Type().IsRegular()}
 		} else if luaconf.Match(g.glob, entry.Name()) {
 			w.visit(path)
 		}
@@ -95,9 +100,9 @@ func (w *treeWalk) at(dir string) *dirInterest {
 	return w.tree[dir]
 }
 
-// visit goes from the root to a path, through all the links, and notes each step. It returns where that led, and whether
-// there is a directory.
-func (w *treeWalk) visit(path string) (string, bool) {
+// visit goes from the root to a path, through all the links, and notes each step. It returns where that led, and what is
+// there.
+func (w *treeWalk) visit(path string) (string, entryKind) {
 	at, rest, links := "/", strings.Split(path, "/"), 0
 	for len(rest) > 0 {
 		name := rest[0]
@@ -115,7 +120,7 @@ func (w *treeWalk) visit(path string) (string, bool) {
 		switch {
 		case kind.link != "":
 			if links++; links > maxLinks {
-				return "", false
+				return "", entryKind{}
 			}
 			if filepath.IsAbs(kind.link) {
 				at = "/"
@@ -123,11 +128,13 @@ func (w *treeWalk) visit(path string) (string, bool) {
 			rest = append(strings.Split(kind.link, "/"), rest...)
 		case kind.dir:
 			at = next
+		case len(rest) > 0:
+			return "", entryKind{} // not a directory
 		default:
-			return "", false // a file, or nothing
+			return next, kind
 		}
 	}
-	return at, true
+	return at, entryKind{dir: true}
 }
 
 func (w *treeWalk) kind(path string) entryKind {
@@ -136,7 +143,7 @@ func (w *treeWalk) kind(path string) entryKind {
 	}
 	var kind entryKind
 	if info, err := os.Lstat(path); err == nil {
-		kind.dir = info.IsDir()
+		kind.dir, kind.file = info.IsDir(), info.Mode().IsRegular()
 		if info.Mode()&os.ModeSymlink != 0 {
 			kind.link, _ = os.Readlink(path) // gone in the meantime: nothing
 		}

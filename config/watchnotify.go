@@ -2,29 +2,33 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
 )
 
-// dirWatch has the kernel tell when something of interest happens in the directories of a dirTree.
+// dirWatch has the kernel tell when something of interest happens in the directories of a dirTree, or to its files.
 //
 // It has two sides, which never wait for each other: follow is called by the Watcher's goroutine, and a goroutine of its
 // own reads the events. They must not be one: fsnotify may hold the lock that follow needs while it sends an error.
 type dirWatch struct {
 	notify  *fsnotify.Watcher
-	done    chan struct{} // closed when the reader has ended
-	watched map[string]stamp
-	hit     chan struct{} // of capacity 1: something happened since the last call of take
+	done    chan struct{}    // closed when the reader has ended
+	watched map[string]stamp // by path: the identity of what is watched there
+	hit     chan struct{}    // of capacity 1: something happened since the last call of take
 
 	mu   sync.Mutex // guards what follows
 	tree dirTree
 	last time.Time // of the last event of interest; zero when there was none since the last call of take
-	gone []string  // directories that were watched, and are not any more at this place
+	gone []string  // what was watched, and is not any more at this place
+	lost bool      // there were events that nobody knows
 }
 
 func newDirWatch(notify *fsnotify.Watcher) *dirWatch {
@@ -63,6 +67,7 @@ func (d *dirWatch) read() {
 			}
 			// The queue has overflown, or whatever: nobody knows what was missed.
 			d.mu.Lock()
+			d.lost = true
 			d.happened()
 			d.mu.Unlock()
 		}
@@ -75,7 +80,7 @@ const comesOrGoes = fsnotify.Create | fsnotify.Remove | fsnotify.Rename
 func (d *dirWatch) event(path string, op fsnotify.Op) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, dir := d.tree[path]; dir {
+	if _, watched := d.tree[path]; watched {
 		if op.Has(fsnotify.Remove | fsnotify.Rename) {
 			d.gone = append(d.gone, path)
 		}
@@ -119,42 +124,56 @@ func (d *dirWatch) follow(s Sources) error {
 	return failed
 }
 
-// watch has the kernel watch the directories of a tree, and no others. It says whether there are any among them that were
-// not watched before.
+// watch has the kernel watch what is in a tree, and nothing else. It says whether there is anything in it that was not
+// watched before.
 func (d *dirWatch) watch(tree dirTree) (added bool, failed error) {
 	d.mu.Lock()
 	d.tree = tree
-	gone := d.gone
-	d.gone = nil
+	gone, lost := d.gone, d.lost
+	d.gone, d.lost = nil, false
 	d.mu.Unlock()
-	for _, dir := range gone {
-		delete(d.watched, dir)
+	for _, path := range gone {
+		d.forget(path)
 	}
-	for dir := range d.watched {
-		if tree[dir] == nil {
-			d.remove(dir)
+	for path := range d.watched {
+		if lost || tree[path] == nil {
+			d.remove(path)
 		}
 	}
-	for dir := range tree {
-		now := stampFile(dir)
-		was, watched := d.watched[dir]
+	for path := range tree {
+		now := stampFile(path).identity()
+		was, watched := d.watched[path]
 		if watched && was == now {
 			continue
 		}
-		if watched { // it is another directory now
-			d.remove(dir)
+		if watched { // it is another one now
+			d.remove(path)
 		}
-		if err := d.notify.Add(dir); err == nil {
-			d.watched[dir] = now
+		err := d.notify.Add(path)
+		switch {
+		case err == nil:
+			d.watched[path] = now
 			added = true
-		} else if failed == nil && !errors.Is(err, fs.ErrNotExist) {
-			failed = &os.PathError{Op: "watch", Path: dir, Err: err}
+		case errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, fs.ErrPermission) && !now.mode.IsDir():
+			// A script that may be run, but not read, is usual. Its directory tells nearly everything.
+		case failed != nil:
+		case errors.Is(err, syscall.ENOSPC):
+			failed = fmt.Errorf("watch %s: no watches are left (see fs.inotify.max_user_watches): %w", path, err)
+		default:
+			failed = &os.PathError{Op: "watch", Path: path, Err: err}
 		}
 	}
 	return added, failed
 }
 
-func (d *dirWatch) remove(dir string) {
-	delete(d.watched, dir)
-	_ = d.notify.Remove(dir) // it may have gone by itself
+func (d *dirWatch) remove(path string) {
+	d.forget(path)
+	_ = d.notify.Remove(path) // it may have gone by itself
+}
+
+// forget notes that a path is not watched any more. Nor are its other names: the kernel has one watch for all of them.
+func (d *dirWatch) forget(path string) {
+	what := d.watched[path]
+	maps.DeleteFunc(d.watched, func(_ string, other stamp) bool { return other == what })
 }

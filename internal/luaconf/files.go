@@ -101,6 +101,9 @@ func (f *configFile) include(L *lua.LState) int {
 	info, _ := os.Stat(dir) // nil with an error, which ReadDir tells
 	entries, err := os.ReadDir(dir)
 	var names []string
+	if err == nil {
+		names = []string{}
+	}
 	for _, entry := range entries {
 		if Match(glob, entry.Name()) {
 			names = append(names, entry.Name())

@@ -110,7 +110,7 @@ type Result struct {
 // beginning.
 type Glob struct {
 	Pattern string      // an absolute path
-	Names   []string    // what matched in its directory, sorted
+	Names   []string    // what matched in its directory, sorted; nil if that could not be read
 	Dir     os.FileInfo // what the system said of the directory before it was read; nil where it did not say anything
 }
 
