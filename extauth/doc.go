@@ -31,7 +31,8 @@
 //
 // A process that ends without a single answer delays the next start: nothing the first time, then 100 ms, doubled up
 // to 2 s; an answer resets this. A worker that has answered may end whenever it likes: one-shot scripts work, and their
-// successor is started at once. Auth and IsUser are tried once more if the worker ended before a byte of an answer.
+// successor is started at once, and so is that of one that a query has ended. Who ended before its first query has no
+// successor before the next one comes, or [Pool.Revive]. Auth and IsUser are tried once more if the worker ended before a byte of an answer.
 //
 // # Reload
 //

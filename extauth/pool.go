@@ -34,6 +34,7 @@ type Pool struct {
 	waiters  *list.List           // of *waiter, the earliest deadline in front
 	restarts int
 	timeouts int
+	revived  time.Time // when Revive had a worker started
 }
 
 // NewPool checks cfg and starts one worker in the background, so that a broken script is in the log before the first

@@ -216,6 +216,7 @@ func (p *Pool) putBack(w *worker) {
 	if w.orphan {
 		w.orphan = false
 		p.endedByItself(w)
+		w.gen.prestart = true // as in destroy
 	}
 	if w.retired {
 		p.finish(w)
@@ -241,8 +242,9 @@ func (p *Pool) destroy(w *worker, cause error) (closed bool) {
 			p.endedByItself(w)
 		} else {
 			w.gen.lastErr = fmt.Errorf("worker %d: %w", w.id, cause)
-			w.gen.prestart = true
 		}
+		// Whether it was the query or the script shows at once, and not with the next login.
+		w.gen.prestart = true
 		if cause == errIntruded || cause == errEarly || cause == errMany {
 			w.gen.suspectUntil = time.Now().Add(suspicion)
 		}
