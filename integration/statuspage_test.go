@@ -55,7 +55,7 @@ func newSchool(now time.Time) (*school, *admin.Metrics) {
 	workers := func(n, firstPID int, busy ...int) []admin.Worker {
 		list := make([]admin.Worker, n)
 		for i := range list {
-			list[i] = admin.Worker{ID: i + 1, PID: firstPID + 3*i, Since: now.Add(-26 * time.Hour), Answers: 9000 + r.IntN(2000)}
+			list[i] = admin.Worker{ID: i + 1, PID: firstPID + 3*i, Since: now.Add(-time.Second), Started: now.Add(-26 * time.Hour), Answers: 9000 + r.IntN(2000)}
 		}
 		for _, i := range busy {
 			list[i].Busy = true
@@ -64,6 +64,7 @@ func newSchool(now time.Time) (*school, *admin.Metrics) {
 	}
 	s := &school{status: admin.Status{
 		Version: "0.4.0",
+		Machine: "front1",
 		Started: now.Add(-26*time.Hour - 12*time.Minute),
 		Hosts: []admin.Host{
 			{Name: "school.example", Mechanisms: []string{"PLAIN", "X-TOKEN"}, Pool: &admin.Pool{
@@ -72,7 +73,7 @@ func newSchool(now time.Time) (*school, *admin.Metrics) {
 			}},
 			{Name: "staff.school.example", Mechanisms: []string{"PLAIN"}, Pool: &admin.Pool{
 				Script: "/opt/ldap/check-password", Processes: 4, Size: 5, Busy: 2, Workers: append(workers(4, 4201, 1),
-					admin.Worker{ID: 5, PID: 4098, Busy: true, Since: now.Add(-27 * time.Hour), Answers: 311, Old: true}),
+					admin.Worker{ID: 5, PID: 4098, Busy: true, Since: now.Add(-3 * time.Second), Started: now.Add(-27 * time.Hour), Answers: 311, Old: true}),
 			}},
 			{Name: "webchat.example", Mechanisms: []string{"X-TOKEN"}},
 		},
@@ -149,6 +150,7 @@ func TestStatusPage(t *testing.T) {
 	b := startBrowser(t)
 	t.Run("looks", func(t *testing.T) { testStatusPageLooks(t, b) })
 	t.Run("moves", func(t *testing.T) { testStatusPageMoves(t, b) })
+	t.Run("in trouble", func(t *testing.T) { testStatusPageInTrouble(t, b) })
 	t.Run("goes away", func(t *testing.T) { testStatusPageGoesAway(t, b) })
 	t.Run("without script", func(t *testing.T) { testStatusPageWithoutScript(t, b) })
 	t.Run("picture", func(t *testing.T) { testStatusPagePicture(t, b) })
@@ -235,7 +237,7 @@ func testStatusPageMoves(t *testing.T, b *browser) {
 	if got := p.text(t, "#hosts .script"); got != script {
 		t.Errorf("the script: %q", got)
 	}
-	if n := p.eval(t, `document.querySelectorAll("#page img, #page b:not(#tiles b, #strangers b), #page script").length`); n != "0" {
+	if n := p.eval(t, `document.querySelectorAll("#page img, #page b:not(#state b, #tiles b, #strangers b), #page script").length`); n != "0" {
 		t.Errorf("%s elements came from texts", n)
 	}
 	if state := p.text(t, "#state"); !strings.Contains(state, "school.example: nobody can say who may come in by PLAIN") || !strings.Contains(state, cause) {
@@ -274,7 +276,7 @@ func testStatusPageMoves(t *testing.T, b *browser) {
 	p.until(t, `document.querySelectorAll("#state li").length === 6`)
 	state := p.text(t, "#state")
 	for _, want := range []string{
-		"Clients cannot log in: school.example: no process of the script can be started",
+		"Clients cannot log in. school.example: no process of the script can be started",
 		"The config file is broken since", "the previous one is in use. prosody.cfg.lua:12: '=' expected near 'x'",
 		"The memory of used tokens does not work, and no token is accepted. disk full",
 		"staff.school.example: the certificate expires in 5 days.", "webchat.example: the certificate has expired.",
@@ -295,10 +297,89 @@ func testStatusPageMoves(t *testing.T, b *browser) {
 		p.call(t, "Input.dispatchKeyEvent", map[string]any{"type": "keyDown", "key": "ArrowRight", "windowsVirtualKeyCode": 39}, nil)
 	}
 	s.change(func(s *school) { s.status.Hosts[0].Pool.Workers[2].Answers = 77777 })
-	p.until(t, `document.querySelector("#hosts .detail").innerText.includes("process 3, pid 4133, busy, 77,777 answers")`)
+	p.until(t, `document.querySelector("#hosts .detail").innerText.includes("process 3, pid 4133, busy since ") &&
+		document.querySelector("#hosts .detail").innerText.includes(", 77,777 answers, started ")`)
 	if focus := p.eval(t, `document.activeElement.getAttribute("aria-label").slice(0, 9)`); focus != `"process 3"` {
 		t.Errorf("the focus is on %s", focus)
 	}
+	p.clean(t, origin)
+}
+
+// Where everything is wrong at once, what hurts most is above, the rest is counted, and a screen reader is told of what begins
+// and ends, but not of every cause.
+func testStatusPageInTrouble(t *testing.T, b *browser) {
+	s, m := newSchool(time.Now())
+	long := strings.Repeat("department", 6)
+	s.status.Started = time.Now().Add(-3 * time.Minute)
+	for i := range 60 {
+		name := fmt.Sprintf("host%d.%s.%s.example", i, long, long)
+		pool := *s.status.Hosts[0].Pool
+		s.status.Hosts = append(s.status.Hosts, admin.Host{Name: name, Mechanisms: []string{"PLAIN"}, Pool: &pool})
+		s.status.Certificates = append(s.status.Certificates, admin.Certificate{Host: name, NotAfter: time.Now().Add(time.Duration(5+i) * 24 * time.Hour), File: name + ".crt"})
+		m.Login(admin.Login{Time: time.Now(), Host: name, User: long, Mechanism: "PLAIN", Remote: "[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535",
+			Verdict: "undecided", Condition: "temporary-auth-failure", Cause: "worker 1: timeout"})
+	}
+	s.status.Hosts[1].Pool.Fault, s.status.Hosts[1].Pool.Size, s.status.Hosts[1].Pool.Workers = "worker 9: died", 0, nil
+	s.status.Config.OK, s.status.Config.Error = false, "prosody.cfg.lua:12: '=' expected near 'x'"
+	origin, _ := serveSchool(t, s, m)
+	p := b.open(t, origin+"/")
+	p.until(t, `document.querySelectorAll("#state li").length > 2`)
+	var said []string
+	for _, line := range strings.Split(p.text(t, "#state"), "\n") {
+		if line != "" {
+			said = append(said, strings.ReplaceAll(line, long, "L"))
+		}
+	}
+	for i, want := range []string{
+		"host0.L.L.example: nobody can say who may come in", "host1.", "host2.", "host3.", "And 57 more hosts, marked below.",
+		"The config file is broken", "host0.L.L.example: the certificate expires in 4 days.", "host1.", "host2.", "host3.",
+		"And 13 more certificates, marked below.",
+	} {
+		if i >= len(said) || !strings.HasPrefix(said[i], want) {
+			t.Fatalf("line %d is not %q:\n%s", i+1, want, strings.Join(said, "\n"))
+		}
+	}
+	if got := p.eval(t, `[...document.querySelectorAll("#state li")].map(li => li.className).join(" ")`); got != `"bad bad bad bad bad bad bad bad bad warn warn"` {
+		t.Errorf("how bad: %s", got)
+	}
+	if n := p.eval(t, `document.querySelectorAll("#hosts .card.bad").length`); n != "61" {
+		t.Errorf("%s hosts are marked", n)
+	}
+	for _, width := range []int{375, 768, 1280} {
+		p.look(t, width, 900, "dark")
+		if got := p.eval(t, "document.documentElement.scrollWidth"); got != fmt.Sprint(width) {
+			t.Errorf("the page is %s px wide in a window of %d", got, width)
+		}
+		if over := p.eval(t, outside); over != "[]" {
+			t.Errorf("beyond the right edge of %d px: %.500s", width, over)
+		}
+		if poor := p.eval(t, poorContrast); poor != "[]" {
+			t.Errorf("less contrast than WCAG AA wants: %.500s", poor)
+		}
+		keep(t, p, fmt.Sprint("everything-", width))
+	}
+
+	// The curve begins with the daemon.
+	if begins := p.eval(t, `+/^M([\d.]+)/.exec(document.querySelector("#curve path.accepted").getAttribute("d"))[1] > document.querySelector("#curve svg").clientWidth / 2`); begins != "true" {
+		t.Error("the curve shows logins of before the start")
+	}
+
+	// Another cause is shown, and not said aloud; the end is.
+	p.eval(t, `window.changes = 0; new MutationObserver(() => window.changes++).observe(document.querySelector("#news"), {childList: true, characterData: true, subtree: true})`)
+	last := s.status.Hosts[3].Name
+	m.Login(admin.Login{Time: time.Now(), Host: last, Mechanism: "PLAIN", Verdict: "undecided", Condition: "temporary-auth-failure", Cause: "worker 2: timeout"})
+	p.until(t, `document.querySelector("#state").innerText.includes("worker 2: timeout")`)
+	if n := p.eval(t, "window.changes"); n != "0" {
+		t.Errorf("a cause was announced %s times", n)
+	}
+	for _, h := range s.status.Hosts[3:] {
+		m.Login(admin.Login{Time: time.Now(), Host: h.Name, Mechanism: "PLAIN", Verdict: "accepted"})
+	}
+	s.change(func(s *school) {
+		s.status.Certificates, s.status.Config.OK = s.status.Certificates[:3], true
+		s.status.Hosts[1].Pool = nil
+	})
+	p.until(t, `document.querySelector("#news").textContent === "All is well." && window.changes > 0`)
 	p.clean(t, origin)
 }
 

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -46,8 +48,10 @@ type status struct{ *daemon }
 // Status implements admin.Source.
 func (d status) Status() admin.Status {
 	p := d.parts.Load()
+	machine, _ := os.Hostname() // for people, who can do without
 	s := admin.Status{
 		Version:     version(),
+		Machine:     machine,
 		Started:     d.started,
 		Connections: make(map[string]int),
 		Places:      placesStatus(d.builder.admission.Counts()),
@@ -66,7 +70,9 @@ func (d status) Status() admin.Status {
 		s.Hosts = append(s.Hosts, host)
 		s.Certificates = append(s.Certificates, certificateStatus(p, h)...)
 	}
-	s.Replay = p.memory.status()
+	if p.tokens {
+		s.Replay = p.memory.status()
+	}
 	for _, port := range d.ports.list() {
 		s.Listeners = append(s.Listeners, admin.Listener{Address: port.Addr().String(), Kind: port.kind()})
 	}
@@ -95,9 +101,12 @@ func poolStatus(h *config.Host, stats extauth.Stats) *admin.Pool {
 		Restarts:  stats.Restarts,
 		Timeouts:  stats.Timeouts,
 	}
+	if err := dead(stats); err != nil {
+		p.Fault = public(err.Error())
+	}
 	for _, w := range stats.Workers {
 		p.Workers = append(p.Workers, admin.Worker{
-			ID: w.ID, PID: w.PID, Busy: w.Busy, Since: w.Since, Answers: w.Answers, Old: w.Old,
+			ID: w.ID, PID: w.PID, Busy: w.Busy, Since: w.Since, Started: w.Born, Answers: w.Answers, Old: w.Old,
 		})
 	}
 	return p
@@ -133,6 +142,15 @@ func certificateStatus(p *parts, h *config.Host) []admin.Certificate {
 	return list
 }
 
+// dead returns why no process of a pool is alive, or nil if one is, or none was
+// needed yet.
+func dead(stats extauth.Stats) error {
+	if stats.Size > 0 {
+		return nil
+	}
+	return stats.Fault
+}
+
 // Ready implements admin.Source. The daemon is ready if anybody can log in
 // anywhere: the broken script of one host is no reason to take the others away
 // from their users.
@@ -143,17 +161,38 @@ func (d status) Ready() error {
 	p := d.parts.Load()
 	var reasons []error
 	for _, h := range p.config.Hosts {
-		pool := p.pools[h.Name]
-		if h.OfferToken || pool == nil {
+		why := p.shut(h)
+		if why == nil {
 			return nil
 		}
-		stats := pool.Stats()
-		if stats.Size > 0 || stats.Fault == nil {
-			return nil
-		}
-		reasons = append(reasons, fmt.Errorf("%s: %s", h.Name, public(stats.Fault.Error())))
+		reasons = append(reasons, fmt.Errorf("%s: %s", h.Name, public(why.Error())))
 	}
 	return errors.Join(reasons...)
+}
+
+// shut returns why nobody can log in at a host, or nil if somebody can. A script
+// without a process is tried once more, since those who balance load may send no
+// client before it is there.
+func (p *parts) shut(h *config.Host) error {
+	var script error
+	if pool := p.pools[h.Name]; pool != nil {
+		if script = dead(pool.Stats()); script != nil {
+			pool.Revive()
+		}
+	}
+	if h.ScriptPasswords && h.OfferPlain && script == nil {
+		return nil
+	}
+	if !h.OfferToken && (h.Token == nil || !h.Token.InPlain || !h.OfferPlain) {
+		return script
+	}
+	if m := p.memory.status(); m != nil && !m.OK {
+		return cmp.Or(script, errors.New("the memory of used tokens does not work: "+m.Err))
+	}
+	if h.Token.CheckUser {
+		return script
+	}
+	return nil
 }
 
 // Reload implements admin.Source.

@@ -23,6 +23,7 @@ type Source interface {
 // Status is the daemon at one moment.
 type Status struct {
 	Version      string         `json:"version"`
+	Machine      string         `json:"machine"` // its name
 	Started      time.Time      `json:"started"`
 	Hosts        []Host         `json:"hosts"`
 	Certificates []Certificate  `json:"certificates"`
@@ -44,14 +45,16 @@ type Host struct {
 
 // Pool is the processes of a host's script.
 type Pool struct {
-	Script    string   `json:"script"`    // the command, for people
-	Processes int      `json:"processes"` // as many as the config allows
-	Size      int      `json:"size"`      // that are alive
-	Busy      int      `json:"busy"`      // that have a query
-	Queued    int      `json:"queued"`    // queries that wait for a process
-	Restarts  int      `json:"restarts"`  // processes that ended or had to be killed, since the pool's start
-	Timeouts  int      `json:"timeouts"`  // queries whose deadline passed, since the pool's start
-	Workers   []Worker `json:"workers"`
+	Script    string `json:"script"`    // the command, for people
+	Processes int    `json:"processes"` // as many as the config allows
+	Size      int    `json:"size"`      // that are alive
+	Busy      int    `json:"busy"`      // that have a query
+	Queued    int    `json:"queued"`    // queries that wait for a process
+	Restarts  int    `json:"restarts"`  // processes that ended or had to be killed, since the pool's start
+	Timeouts  int    `json:"timeouts"`  // queries whose deadline passed, since the pool's start
+	// Fault is why no process is alive, if that is not as it should be.
+	Fault   string   `json:"fault,omitempty"`
+	Workers []Worker `json:"workers"`
 }
 
 // Cache is what stands before a host's script. The first numbers count passwords that were judged, by where the verdict came
@@ -73,7 +76,8 @@ type Worker struct {
 	ID      int       `json:"id"`
 	PID     int       `json:"pid"`
 	Busy    bool      `json:"busy"`
-	Since   time.Time `json:"since"` // its start
+	Since   time.Time `json:"since"` // when it got its query if it is busy, or else since when it has been idle
+	Started time.Time `json:"started"`
 	Answers int       `json:"answers"`
 	Old     bool      `json:"old"` // a reload has replaced it; it ends once it has answered
 }
