@@ -272,11 +272,15 @@ func (c *conn) close(err error) {
 	}
 	// In the middle of a handshake nobody would understand a stream error.
 	var he *handshakeError
-	if e := c.endingWith(); e != nil && !errors.As(err, &he) {
+	mute := errors.As(err, &he)
+	if e := c.endingWith(); e != nil {
 		err = e
 	}
 	c.logEnd(err)
 	c.hitBy(err)
+	if mute {
+		return
+	}
 	e := asStreamError(err)
 	if e == nil {
 		return

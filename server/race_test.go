@@ -406,8 +406,9 @@ func TestShutdown_racesWithEverything(t *testing.T) {
 	}
 }
 
-// A shutdown that takes too long ends everything hard, a query that is under
-// way included.
+// A shutdown that takes too long ends everything, a query that is under way
+// included: who waits for it is told why, and not let in by a yes that comes
+// too late.
 func TestShutdown_hardWhenItsContextEnds(t *testing.T) {
 	checkLeaks(t)
 	f := start(t, clearText)
@@ -422,8 +423,8 @@ func TestShutdown_hardWhenItsContextEnds(t *testing.T) {
 	if err := f.server.Shutdown(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("Shutdown: %v", err)
 	}
-	if e, err := c.ReadElement(); err == nil && e.Name == "success" {
-		t.Error("let in by a server that is gone")
+	if err := c.ExpectError("system-shutdown"); err != nil {
+		t.Error(err)
 	}
 	_ = c.Close()
 }

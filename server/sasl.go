@@ -70,6 +70,10 @@ func (c *conn) authenticate(ctx context.Context, e *xmlstream.Element) (string, 
 		if fail == nil && c.host.Upstream != nil {
 			fail = c.openUpstream(ctx, cred)
 		}
+		// A yes that comes when the server is gone leads nowhere.
+		if fail == nil && ctx.Err() != nil {
+			fail = &saslmech.Failure{Condition: saslmech.TemporaryAuthFailure, Cause: ctx.Err(), Text: textTemporary}
+		}
 		if fail != nil {
 			c.place.Judged(false)
 		}

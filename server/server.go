@@ -176,10 +176,14 @@ func (s *Server) isClosed() bool {
 	return s.closed
 }
 
+// farewell is how long a connection may take to end whose time is over.
+const farewell = 250 * time.Millisecond
+
 // Shutdown stops accepting, ends every stream with system-shutdown as soon as
 // the query that it waits for is answered, and waits for all connections. When
-// ctx ends first, they are closed hard and ctx's error is returned. Calling it
-// again waits again.
+// ctx ends first, queries are not waited for any more; connections that have not
+// ended a moment later (250 ms) are closed hard, and an error that wraps ctx's
+// is returned. Calling it again waits again.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
@@ -202,12 +206,19 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
+	s.mu.Lock()
+	late := len(s.conns)
+	s.mu.Unlock()
 	s.cancel()
+	select {
+	case <-done:
+	case <-time.After(farewell):
+	}
 	s.mu.Lock()
 	for c := range s.conns {
 		closeNow(c.raw)
 	}
 	s.mu.Unlock()
 	<-done
-	return ctx.Err()
+	return fmt.Errorf("%d connections cut off: %w", late, ctx.Err())
 }

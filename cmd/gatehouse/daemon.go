@@ -217,11 +217,16 @@ func (d *daemon) Stop(ctx context.Context) error {
 		defer close(watched)
 		d.watcher.Close()
 	}()
+	// WebSockets are clients of the server, which has a last word for those that
+	// ctx cuts off.
+	web, cutWeb := context.WithCancel(context.WithoutCancel(ctx))
+	defer cutWeb()
 	webEnded := make(chan error, 1)
-	go func() { webEnded <- d.web.Shutdown(ctx) }()
-	err := cmp.Or(d.server.Shutdown(ctx), <-webEnded)
-	if err != nil {
-		err = fmt.Errorf("clients had to be cut off: %w", err)
+	go func() { webEnded <- d.web.Shutdown(web) }()
+	err := d.server.Shutdown(ctx)
+	defer context.AfterFunc(ctx, cutWeb)()
+	if err = cmp.Or(err, <-webEnded); err != nil {
+		err = fmt.Errorf("clients: %w", err)
 	}
 	d.ports.leaving.Wait()
 	d.ports.serving.Wait()

@@ -2,11 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,13 +43,18 @@ func (cmd *ServeCmd) Run(*globals) error {
 	}
 	reserve := make([]byte, idleHeap)
 	defer runtime.KeepAlive(reserve)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends at once, whatever keeps us
+	if err := adoptOrphans(); err != nil {
+		return exit(exitUnavailable, "cannot look after what scripts leave behind: %w", err)
+	}
+	ctx, hurry := untilSignals()
 	// Before anything else, since a daemon is not to end because somebody wants
 	// it to reload.
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	d, err := startDaemon(ctx, cmd.Config, daemonOptions{LogFormat: cmd.LogFormat})
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return nil // nobody wants it any more
+	}
 	if err != nil {
 		return err
 	}
@@ -56,22 +65,70 @@ func (cmd *ServeCmd) Run(*globals) error {
 		defer close(watchdog)
 		notify.Watch(ctx, d.alive)
 	}()
-	d.supervise(ctx, hup)
-	<-watchdog
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		d.supervise(ctx, hup)
+		<-watchdog
+	}()
+	<-ctx.Done()
+	d.end(hurry, served)
+	return nil
+}
 
-	within := d.Config().ShutdownTimeout
-	notify.Stopping(within)
+// untilSignals returns two contexts. SIGINT or SIGTERM ends the first, another
+// one the second. A third ends the process, whatever keeps it.
+func untilSignals() (first, second context.Context) {
+	first, end := context.WithCancel(context.Background())
+	second, hurry := context.WithCancel(context.Background())
+	asked := make(chan os.Signal, 2)
+	signal.Notify(asked, os.Interrupt, syscall.SIGTERM)
+	go func() { // until the process ends
+		<-asked
+		end()
+		<-asked
+		signal.Stop(asked)
+		hurry()
+	}()
+	return first, second
+}
+
+// lastResort is how much longer than it may the end of the daemon takes, until
+// the process ends all the same.
+const lastResort = 500 * time.Millisecond
+
+// end stops the daemon within the time that it may take, or at once when hurry
+// ends. served is closed when nothing else works on it. What does not end then
+// is left behind: a script that the kernel does not let go of must not keep the
+// daemon from being started again.
+func (d *daemon) end(hurry context.Context, served <-chan struct{}) {
+	began, within := time.Now(), d.Config().ShutdownTimeout
+	notifier{d.logger}.Stopping(within)
 	d.logger.Info("shutting down", "within", within)
-	ctx, cancel := context.WithTimeout(context.Background(), within)
+	ctx, cancel := context.WithTimeout(hurry, within)
 	defer cancel()
-	if err := d.Stop(ctx); err != nil {
-		d.logger.Warn("shutdown", "cause", err)
+	late := make(chan struct{})
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastResort, func() { close(late) }) })()
+	stopped := make(chan error, 1)
+	go func() {
+		<-served
+		stopped <- d.Stop(ctx)
+	}()
+	var err error
+	select {
+	case err = <-stopped:
+	case <-late:
+		err = errors.New("not everything ended in time")
 	}
-	d.logger.Info("stopped")
+	err = errors.Join(err, endOrphans(ctx))
+	level, attrs := slog.LevelInfo, []any{"took", time.Since(began).Round(time.Millisecond)}
+	if err != nil {
+		level, attrs = slog.LevelWarn, append(attrs, "cause", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	d.logger.Log(context.Background(), level, "stopped", attrs...)
 	if d.log != nil {
 		_ = d.log.Close() // it goes with the process
 	}
-	return nil
 }
 
 // noCoreDumps keeps what the memory holds, passwords of this moment among it, out
