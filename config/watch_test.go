@@ -407,8 +407,43 @@ func TestWatcher_overflow(t *testing.T) {
 	w.wantQuiet()
 	w.dirs.notify.Errors <- fsnotify.ErrEventOverflow
 	w.wantChange()
+}
+
+// TestWatcher_overflown: among the events that the kernel could not tell may be that a directory is gone. The next of that
+// name may even have its inode.
+func TestWatcher_overflown(t *testing.T) {
+	t.Parallel()
+	w := watchConfig(t)
 	w.wantQuiet()
-	w.write("conf.d/a.lua", "x = 99\n") // what was said to be gone may have been missed too
+	limit, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
+	w.do(err)
+	events, err := strconv.Atoi(strings.TrimSpace(string(limit)))
+	w.do(err)
+	w.dirs.mu.Lock()               // so that nobody reads them
+	for n := range events + 5000 { // what was read already is not in the queue
+		w.do(os.Chmod(w.path([]string{"auth.sh", "prosody.cfg.lua"}[n%2]), 0o755)) // the same one again would not count
+	}
+	w.do(os.RemoveAll(w.path("conf.d")))
+	w.do(os.Mkdir(w.path("conf.d"), 0o755))
+	w.write("conf.d/b.lua", "")
+	w.dirs.mu.Unlock()
+	w.wantChange()
+	w.wantQuiet()
+	w.write("conf.d/c.lua", "")
+	w.wantChange()
+}
+
+// TestWatcher_unmounted: where the kernel has ended the watching without a word, as on a file system that was unmounted and
+// mounted again, it begins anew with the next look.
+func TestWatcher_unmounted(t *testing.T) {
+	t.Parallel()
+	w := watchConfig(t)
+	w.wantQuiet()
+	w.deafen()
+	w.write("conf.d/a.lua", "x = 8\n")
+	w.load() // looks
+	w.wantQuiet()
+	w.write("conf.d/a.lua", "x = 99\n")
 	w.wantChange()
 }
 

@@ -135,6 +135,7 @@ func (d *dirWatch) watch(tree dirTree) (added bool, failed error) {
 	for _, path := range gone {
 		d.forget(path)
 	}
+	d.forgetUnmounted()
 	for path := range d.watched {
 		if lost || tree[path] == nil {
 			d.remove(path)
@@ -170,6 +171,16 @@ func (d *dirWatch) watch(tree dirTree) (added bool, failed error) {
 func (d *dirWatch) remove(path string) {
 	d.forget(path)
 	_ = d.notify.Remove(path) // it may have gone by itself
+}
+
+// forgetUnmounted notes what the kernel does not watch any more without a word: what was on a file system that is gone from
+// here. What is mounted next may have the same identity.
+func (d *dirWatch) forgetUnmounted() {
+	told := make(map[stamp]bool)
+	for _, path := range d.notify.WatchList() {
+		told[d.watched[path]] = true
+	}
+	maps.DeleteFunc(d.watched, func(_ string, what stamp) bool { return !told[what] })
 }
 
 // forget notes that a path is not watched any more. Nor are its other names: the kernel has one watch for all of them.
