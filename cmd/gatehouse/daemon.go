@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,7 +35,7 @@ type daemonOptions struct {
 // A daemon is a running server with all that it needs. Start, reload and stop
 // are the work of one goroutine, the one that started it.
 type daemon struct {
-	path    string // of the config
+	path    string // of the config; absolute, for the working directory may move away
 	options daemonOptions
 	started time.Time
 
@@ -58,13 +59,17 @@ type daemon struct {
 	cutOff   context.CancelFunc
 
 	busySince atomic.Int64 // when a reload began that is not over, in Unix nanoseconds; or 0
-	requests  chan func()  // for the goroutine in supervise
+	tried     time.Time    // when the last reload ended; for the goroutine in supervise
+	requests  chan func()  // for the same
 	stopped   chan struct{}
 }
 
 // startDaemon loads a config and serves it. It returns once every port is
 // open. The daemon runs until Stop is called; it reloads while supervise runs.
 func startDaemon(ctx context.Context, configPath string, opts daemonOptions) (_ *daemon, err error) {
+	if configPath, err = filepath.Abs(configPath); err != nil {
+		return nil, exit(exitConfig, "%w", err)
+	}
 	d := &daemon{
 		path:     configPath,
 		options:  opts,

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"time"
 
@@ -17,10 +18,16 @@ import (
 // what it was asked.
 const retireTimeout = time.Minute
 
-// retryPause is the time until a reload is tried again that was refused for
-// something else than the file: a port that another program has, a script that
-// does not start.
-const retryPause = 10 * time.Second
+// Times until a reload that was refused is tried again, although nobody asked and
+// no file changed.
+const (
+	// retryPause is for what is not about the file and may pass: a port that another
+	// program has, a script that does not start.
+	retryPause = 10 * time.Second
+	// retryFilePause is for an error in the file. It need not be about what the file
+	// says: there may be no descriptor or no memory to read it at the moment.
+	retryFilePause = time.Minute
+)
 
 // configState is what became of the config file when it was read last.
 type configState struct {
@@ -31,10 +38,22 @@ type configState struct {
 	broken    error     // why; nil if the config in use is that of the file
 }
 
-// passing says whether the file is refused for something that may pass.
-func (s *configState) passing() bool {
+// retryAfter is the time until a file that is refused is tried again.
+func (s *configState) retryAfter() time.Duration {
 	var ofFile *config.Error
-	return s.broken != nil && !errors.As(s.broken, &ofFile)
+	if errors.As(s.broken, &ofFile) {
+		return retryFilePause
+	}
+	return retryPause
+}
+
+// numbers are what differs each time that the same script fails: of the worker, how
+// long it took, the time of day that it writes.
+var numbers = regexp.MustCompile(`[0-9]+([.:,][0-9]+)*(µs|ms|s\b)?`)
+
+// stillBroken says whether an error tells nothing that is not known.
+func (s *configState) stillBroken(err error) bool {
+	return s.broken != nil && numbers.ReplaceAllString(err.Error(), "0") == numbers.ReplaceAllString(s.broken.Error(), "0")
 }
 
 // outcome is what a reload did.
@@ -80,8 +99,9 @@ func (d *daemon) supervise(ctx context.Context, hup <-chan os.Signal) {
 	notify := notifier{d.logger}
 	for {
 		var again <-chan time.Time
-		if d.reloaded.Load().passing() {
-			again = time.After(retryPause)
+		if state := d.reloaded.Load(); state.broken != nil {
+			// From the last try on: who asks for something else does not put it off.
+			again = time.After(time.Until(d.tried.Add(state.retryAfter())))
 		}
 		select {
 		case <-ctx.Done():
@@ -125,7 +145,8 @@ func (d *daemon) reload(ctx context.Context, cause string) (outcome, error) {
 		d.warnOfLog(d.log.Reopen())
 	}
 	o, err := d.replace(ctx, cause)
-	o.took = time.Since(began)
+	d.tried = time.Now()
+	o.took = d.tried.Sub(began)
 	state := *d.reloaded.Load()
 	// The log is written last: whoever waits for its line finds the rest done.
 	level, text, attrs := slog.LevelInfo, "", []any{"by", cause, "took", o.took}
@@ -133,7 +154,7 @@ func (d *daemon) reload(ctx context.Context, cause string) (outcome, error) {
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return o, err // it is the end of the daemon that is in the way
-	case err != nil && cause == byRetry && err.Error() == state.broken.Error():
+	case err != nil && cause == byRetry && state.stillBroken(err):
 		return o, err // as it is known
 	case err != nil:
 		level, text, attrs = slog.LevelError, "reload refused; the config in use stays", append(attrs, "cause", err)
