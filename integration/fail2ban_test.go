@@ -214,7 +214,10 @@ func logHostile(logger *slog.Logger) (want []string) {
 		return ip
 	}
 	for _, name := range hostile() {
-		want = append(want, login(name, "PLAIN", "refused", "not-authorized"), login("alice", name, "refused", "not-authorized"))
+		want = append(want, login(name, "PLAIN", "refused", "not-authorized"))
+		if wrong := login("alice", name, "refused", "not-authorized"); name != "" {
+			want = append(want, wrong) // without a mechanism it is a message out of turn
+		}
 		login(name, "PLAIN", "accepted", "")
 		login(name, "PLAIN", "undecided", "temporary-auth-failure")
 		login(name, name, "refused", "invalid-mechanism")

@@ -13,7 +13,8 @@ import (
 	"gatehouse.im/gatehouse/saslmech"
 )
 
-// An attempt is one <auth/>, and becomes one line in the log.
+// An attempt is one <auth/>, or what counts as one, and becomes one line in the
+// log.
 type attempt struct {
 	conn      *conn
 	mechanism string

@@ -36,9 +36,11 @@ func (c *conn) sasl(ctx context.Context, e *xmlstream.Element) (user string, err
 		}
 	case "abort":
 		fail = &saslmech.Failure{Condition: saslmech.Aborted}
+		c.attempt("").log(fail)
 	case "response":
 		// Both mechanisms are over with the initial response.
 		fail = &saslmech.Failure{Condition: saslmech.NotAuthorized, Cause: errNoExchange, Text: "Out of order SASL element"}
+		c.attempt("").log(fail)
 	default:
 		return "", unsupportedStanza
 	}
