@@ -72,28 +72,28 @@ end_process() {
 # docker_have IMAGE: it is there, or can be pulled.
 docker_have() { docker image inspect "$1" >/dev/null 2>&1 || timeout 300 docker pull --quiet "$1" >/dev/null 2>&1; }
 
-# docker_debian: sees to debian:bookworm-slim. Where Docker's registry cannot be reached it is made from Debian's packages,
+# docker_debian RELEASE: sees to debian:RELEASE-slim. Where Docker's registry cannot be reached it is made from Debian's packages,
 # which come from where this machine has its own. The image gets them from there as well: `docker build` needs some.
 docker_debian() {
 	apt_proxy
-	docker_have debian:bookworm-slim && return
+	docker_have "debian:$1-slim" && return
 	if ! root; then
-		echo "debian:bookworm-slim cannot be pulled, and only root can make it" >&2
+		echo "debian:$1-slim cannot be pulled, and only root can make it" >&2
 		return 1
 	fi
 	scripts/test-deps.sh debootstrap
-	echo "making debian:bookworm-slim"
+	echo "making debian:$1-slim"
 	# Not in /tmp, where there may be no devices.
-	tree=${DOCKER_DATA:-$work}/debian
+	tree=${DOCKER_DATA:-$work}/debian-$1
 	remove_tree "$tree"
 	# shellcheck disable=SC2016 # apt's variables
-	mirror=$(apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
-		sed -n 's/^bookworm main \(https\{0,1\}:\)/\1/p' | head -1)
-	timeout 900 debootstrap --variant=minbase --include=ca-certificates bookworm "$tree" ${mirror:+"$mirror"} >"$work/log" 2>&1 ||
-		{ tail -5 "$work/log" "$tree/debootstrap/debootstrap.log" >&2; echo "debian:bookworm-slim can be neither pulled nor made" >&2; return 1; }
+	mirror=$(apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 2>/dev/null |
+		sed -n 's/^[a-z]* main \(https\{0,1\}:\)/\1/p' | head -1)
+	timeout 900 debootstrap --variant=minbase --include=ca-certificates "$1" "$tree" ${mirror:+"$mirror"} >"$work/log-$1" 2>&1 ||
+		{ tail -5 "$work/log-$1" "$tree/debootstrap/debootstrap.log" >&2; echo "debian:$1-slim can be neither pulled nor made" >&2; return 1; }
 	apt-config dump | grep -iE '^Acquire::(https?::proxy(::[^ ]+)? |check-)' >"$tree/etc/apt/apt.conf.d/90machine" || true
 	cp /etc/ssl/certs/ca-certificates.crt "$tree/etc/ssl/certs/"
-	tar -C "$tree" -c . | docker import - debian:bookworm-slim >/dev/null || return 1
+	tar -C "$tree" -c . | docker import - "debian:$1-slim" >/dev/null || return 1
 	remove_tree "$tree"
 }
 

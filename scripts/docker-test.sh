@@ -26,7 +26,7 @@ trap 'exit 1' INT TERM
 say() { echo "docker-test: $*"; }
 fail() { say "$*" >&2; exit 1; }
 docker_start || exit 1
-docker_debian
+docker_debian bookworm
 if ! docker_have golang:1.26-bookworm; then
 	say "making golang:1.26-bookworm"
 	mkdir "$work/golang"

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse.im/gatehouse/integration/docker/engine"
 	"gatehouse.im/gatehouse/internal/xmpptest"
 )
 
@@ -136,7 +137,7 @@ func (h host) answersAt(t *testing.T, service, user, password, want string, with
 // recovers waits until a login at a service succeeds again.
 func (h host) recovers(t *testing.T, service string) {
 	t.Helper()
-	must(t, poll(func() error {
+	must(t, engine.Poll(func() error {
 		answer, _, err := h.tryAt(service, "alice", password("alice"))
 		if err == nil && answer != "success" {
 			err = fmt.Errorf("login of alice at %s, %s: %s", service, h.name, answer)

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Tests the relay with real servers in Docker: installs as root what is missing of Docker, starts an engine if none runs,
-# makes the base image where no registry can be reached, and runs the Go tests of this directory. Arguments go to `go test`.
+# Tests the relay with real servers, and the package with real systemds, in Docker: installs as root what is missing of Docker,
+# starts an engine if none runs, makes the base images where no registry can be reached, and runs the Go tests of this
+# directory. Arguments go to `go test`.
 #
 # An engine that it starts keeps its images in /var/lib/gatehouse-test, so that the next run need not make them again.
 set -eu
@@ -24,7 +25,9 @@ trap 'exit 1' INT TERM
 docker_deps
 DOCKER_DATA=/var/lib/gatehouse-test DOCKER_RUN=/run/gatehouse-test
 docker_start
-docker_debian
+docker_debian bookworm &
+docker_debian trixie
+wait $!
 cd integration/docker
 go vet ./...
 # Whoever a killed test leaves behind does not hold the lock.

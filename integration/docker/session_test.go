@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"gatehouse.im/gatehouse/integration/docker/engine"
 	"gatehouse.im/gatehouse/internal/xmpptest"
 )
 
@@ -167,7 +168,7 @@ var serverPort = regexp.MustCompile(":146[678]$")
 
 // established waits until gatehouse has a connection to a server behind, or has none.
 func established(want bool) error {
-	return poll(func() error {
+	return engine.Poll(func() error {
 		// The columns are: number, local address, remote address, state; 01 is ESTABLISHED.
 		table, err := servers.exec("gatehouse", "cat", "/proc/net/tcp", "/proc/net/tcp6")
 		if err != nil {

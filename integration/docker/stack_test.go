@@ -1,18 +1,14 @@
 package docker
 
 import (
-	"bytes"
-	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
+
+	"gatehouse.im/gatehouse/integration/docker/engine"
 )
 
 const (
@@ -20,10 +16,8 @@ const (
 	project = "gatehouse-test"
 	// network is the one that compose makes for the project.
 	network = project + "_default"
-	// commandLimit bounds a command of Docker. Building the images is the longest.
-	commandLimit = 10 * time.Minute
-	// patience bounds every wait for something that should happen soon. It is long because the machine may be busy.
-	patience = 60 * time.Second
+	// patience bounds every wait for something that should happen soon.
+	patience = engine.Patience
 )
 
 // stack is the running compose project.
@@ -48,36 +42,9 @@ func (s *stack) docker(args ...string) error {
 
 // run runs a command and returns what it wrote to standard output. Its error has the end of all that it wrote.
 func (s *stack) run(command ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = append(os.Environ(), "GATEHOUSE_TEST="+s.dir)
-	cmd.WaitDelay = 10 * time.Second // for children of a command that took too long
-	var stdout, all lockedBuffer
-	cmd.Stdout, cmd.Stderr = io.MultiWriter(&stdout, &all), &all
-	if err := cmd.Run(); err != nil {
-		text := all.String()
-		return "", fmt.Errorf("%s: %w\n%s", strings.Join(command, " "), err, text[max(0, len(text)-4096):])
-	}
-	return strings.TrimSpace(stdout.String()), nil
-}
-
-// lockedBuffer is one that two goroutines may write to.
-type lockedBuffer struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(data []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(data)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	return engine.Output(cmd)
 }
 
 // up builds what is not built, starts everything, and waits until it is healthy.
@@ -123,7 +90,7 @@ func (s *stack) healthy(service string) error {
 	if err != nil {
 		return err
 	}
-	return poll(func() error {
+	return engine.Poll(func() error {
 		status, err := s.run("docker", "inspect", "--format", "{{.State.Health.Status}}", id)
 		if err == nil && status != "healthy" {
 			err = fmt.Errorf("%s is %s", service, status)
@@ -158,20 +125,5 @@ func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-// poll calls f until it returns nil, and returns its last error if that takes too long.
-func poll(f func() error) error {
-	deadline := time.Now().Add(patience)
-	for {
-		err := f()
-		if err == nil {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return errors.Join(errors.New("waited too long"), err)
-		}
-		time.Sleep(50 * time.Millisecond)
 	}
 }

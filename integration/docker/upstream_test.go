@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"gatehouse.im/gatehouse/integration/docker/engine"
 	"gatehouse.im/gatehouse/internal/xmpptest"
 )
 
@@ -58,7 +59,7 @@ func TestUpstream_proxyProtocol(t *testing.T) {
 			must(t, c.Sendf("PROXY %s %s %s 40000 5222\r\n", family, client, client))
 			_, err = c.Login(proxied.name, "alice", password("alice"), "far", trust)
 			must(t, err)
-			must(t, poll(func() error {
+			must(t, engine.Poll(func() error {
 				log, err := servers.logs("ejabberd")
 				if err != nil {
 					return err

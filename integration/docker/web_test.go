@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"gatehouse.im/gatehouse/integration/docker/engine"
 	"gatehouse.im/gatehouse/internal/xmpptest"
 )
 
@@ -48,7 +49,7 @@ func (h host) converse(t *testing.T, p *webPage, user string, bob *xmpptest.Clie
 	t.Helper()
 	p.shows(t, "I am online")
 	text := "To the page, " + tag + ": <&> ☃"
-	must(t, poll(func() error {
+	must(t, engine.Poll(func() error {
 		err := bob.Sendf("<message to='%s@%s' type='chat'><body>%s</body></message>", user, h.name, xmpptest.Escape(text))
 		if err == nil {
 			_, err = p.do("until", shown(text), 3)
