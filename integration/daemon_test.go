@@ -80,7 +80,7 @@ func launch(t testing.TB, config string, env ...string) *daemon {
 	return launchLogging(t, "text", config, env...)
 }
 
-// launchLogging is launch with a log in another form.
+// launchLogging is launch with a log in another form; that of the config if it is empty.
 func launchLogging(t testing.TB, format, config string, env ...string) *daemon {
 	t.Helper()
 	return launchProgram(t, gatehouse, format, config, env...)
@@ -89,8 +89,12 @@ func launchLogging(t testing.TB, format, config string, env ...string) *daemon {
 // launchProgram is launchLogging with another build of gatehouse.
 func launchProgram(t testing.TB, program, format, config string, env ...string) *daemon {
 	t.Helper()
+	args := []string{"serve", "--config", config}
+	if format != "" {
+		args = append(args, "--log-format", format)
+	}
 	d := &daemon{
-		cmd:   exec.Command(program, "serve", "--config", config, "--log-format", format),
+		cmd:   exec.Command(program, args...),
 		log:   newLogBuffer(),
 		ended: make(chan struct{}),
 	}
