@@ -56,8 +56,9 @@ func (w *web) configure(cfg *config.Config) {
 		Accept: func(c *webserver.Conn) {
 			w.daemon.server.ServeMessages(socket{c}, server.Secured{Encrypted: c.Secure, TLS: c.TLS, Place: c.Place()})
 		},
-		Next:   w.minting.before(http.NotFoundHandler()),
-		Logger: w.daemon.logger,
+		Next:      w.minting.before(http.NotFoundHandler()),
+		Handshake: w.daemon.metrics.Handshake,
+		Logger:    w.daemon.logger,
 	})
 }
 

@@ -40,7 +40,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		below.records.Store(admission.NewRecords(nc, l.server.settings.Load().Element))
 		_ = nc.SetWriteDeadline(time.Now().Add(writeLimit)) // until net/http has one of its own
 		over := tls.Server(below, l.config)
-		return &front{Conn: over, below: below, tls: over}, nil
+		return &front{Conn: over, below: below, tls: over, server: l.server}, nil
 	}
 }
 
@@ -103,7 +103,8 @@ func (c *counted) begun() {
 type front struct {
 	net.Conn
 	below  *counted
-	tls    *tls.Conn    // nil without TLS
+	server *Server      // nil without TLS
+	tls    *tls.Conn    // the same
 	shaken bool         // the handshake is over
 	lines  atomic.Int32 // of the request that is to come; negative once it is there
 }
@@ -129,7 +130,12 @@ func (f *front) read(p []byte) (int, error) {
 		return f.Conn.Read(p)
 	}
 	if !f.shaken {
-		if err := f.tls.Handshake(); err != nil {
+		began := time.Now()
+		err := f.tls.Handshake()
+		if tell := f.server.settings.Load().Handshake; tell != nil {
+			tell(time.Since(began), err)
+		}
+		if err != nil {
 			return 0, err
 		}
 		f.shaken = true

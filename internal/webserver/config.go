@@ -57,6 +57,9 @@ type Config struct {
 	// counter without limits.
 	Admission *admission.Counter
 
+	// Handshake is told of each TLS handshake that is over: what it took, and why it failed. It may be nil.
+	Handshake func(took time.Duration, err error)
+
 	// Logger is told who was refused (info), and what goes wrong with connections (debug).
 	Logger *slog.Logger
 }
