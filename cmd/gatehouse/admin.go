@@ -113,11 +113,12 @@ func (c *adminChange) add(ctx context.Context, at config.AdminAddr, kind adminKi
 	if err != nil {
 		return err
 	}
-	serve := authapi.NewServer
-	if kind == forControl {
-		serve = admin.NewServer
+	handler := c.ports.handlers[kind]
+	server := admin.NewServer(handler, c.ports.logger)
+	if kind != forControl {
+		server = authapi.NewServer(handler, consoleConns(openFiles()), c.ports.logger)
 	}
-	opened := &adminPort{ln, kind, serve(c.ports.handlers[kind], c.ports.logger)}
+	opened := &adminPort{ln, kind, server}
 	c.next[at] = opened
 	c.opened = append(c.opened, opened)
 	return nil

@@ -71,7 +71,7 @@ func serveAPI(t testing.TB, path string, h http.Handler) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := authapi.NewServer(h, slog.New(slog.DiscardHandler))
+	server := authapi.NewServer(h, authapi.MaxConns, slog.New(slog.DiscardHandler))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

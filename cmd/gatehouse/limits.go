@@ -8,6 +8,7 @@ import (
 	"gatehouse.im/gatehouse/config"
 	"gatehouse.im/gatehouse/internal/admin"
 	"gatehouse.im/gatehouse/internal/admission"
+	"gatehouse.im/gatehouse/internal/authapi"
 	"gatehouse.im/gatehouse/server"
 )
 
@@ -43,8 +44,17 @@ func admissionLimits(cfg *config.Config) admission.Limits {
 	return l
 }
 
-// spareFiles are for scripts, ports, files, and those who look at the metrics.
+// spareFiles are for scripts, ports, files, and the control socket.
 const spareFiles = 256
+
+// consoleConns is how many connections a listener of gatehouse_admin or
+// gatehouse_extauth_socket may have, so that they leave the clients' files alone.
+func consoleConns(files uint64) int {
+	if files == 0 {
+		return authapi.MaxConns
+	}
+	return int(min(authapi.MaxConns, files/16)) // #nosec G115 -- at most MaxConns
+}
 
 // affordable is for how many clients so many open files are enough: with a server
 // behind, each has two. 0 is any number.
@@ -52,7 +62,11 @@ func affordable(cfg *config.Config, files uint64) int {
 	if files == 0 || files > 1<<30 {
 		return 0
 	}
-	n := max(int(files)-spareFiles, int(files)/2)
+	consoles := len(cfg.Admin)
+	if cfg.ExtauthSocket != nil {
+		consoles++
+	}
+	n := max(int(files)-spareFiles-consoles*consoleConns(files), int(files)/2)
 	for _, h := range cfg.Hosts {
 		if h.Upstream != nil {
 			return n / 2

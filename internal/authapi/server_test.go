@@ -22,7 +22,7 @@ func serve(t *testing.T, h http.Handler) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := NewServer(h, silent)
+	server := NewServer(h, MaxConns, silent)
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(ln) }()
 	t.Cleanup(func() {
@@ -106,7 +106,7 @@ func TestServer_strangersGiveWay(t *testing.T) {
 	ask(there, question, "true")
 	stranger := dial(t, path)
 	ask(stranger, get("/auth/user_exists?user=alice&server=example.com"), "the name or the password is wrong")
-	for range maxConns - 2 {
+	for range MaxConns - 2 {
 		dial(t, path)
 	}
 	ask(dial(t, path), question, "true")
@@ -118,7 +118,7 @@ func TestServer_strangersGiveWay(t *testing.T) {
 
 func TestServer_boundsConnections(t *testing.T) {
 	path := serve(t, Handler(&fakeJudge{}, Trusted(), silent))
-	conns := make([]net.Conn, maxConns)
+	conns := make([]net.Conn, MaxConns)
 	for i := range conns {
 		conns[i] = dial(t, path)
 		if _, err := io.WriteString(conns[i], get("/auth/user_exists?user=alice&server=example.com")); err != nil {
