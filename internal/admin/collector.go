@@ -19,7 +19,7 @@ var (
 	descQueue       = describe("pool_queue", "Questions that wait for a process of the host's script.", "host")
 	descRestarts    = describe("pool_restarts_total", "Processes of the host's script that ended or had to be killed.", "host")
 	descTimeouts    = describe("pool_timeouts_total", "Questions to the host's script whose deadline passed.", "host")
-	descAnswers     = describe("auth_answers_total", "Passwords judged, by where the verdict came from: script (asked), shared (asked for somebody else with the same password in flight), cache (remembered), outage (an old yes, since the script could not say).", "host", "from")
+	descAnswers     = describe("auth_answers_total", "Passwords to judge, by what was done: script (asked, whether it could say or not), shared (asked for somebody else with the same password in flight), cache (remembered), outage (an old yes, since the script could not say).", "host", "from")
 	descCached      = describe("auth_cache_entries", "Verdicts on passwords that are remembered.", "host", "verdict")
 	descConnections = describe("connections", "Connections of clients, by state: handshake (TLS), login, session, relay (logged in, and with the server behind).", "state")
 	descEntries     = describe("replay_entries", "Used tokens that are remembered until they expire, in the file of this front.")

@@ -95,6 +95,8 @@ func TestGrafana_usesWhatThereIs(t *testing.T) {
 			Datasource struct{ UID string }
 			Targets    []struct{ Expr string }
 			GridPos    struct{ X, Y, W, H int }
+
+			FieldConfig struct{ Defaults struct{ Unit string } }
 		}
 		Templating struct {
 			List []struct{ Name, Definition string }
@@ -125,6 +127,23 @@ func TestGrafana_usesWhatThereIs(t *testing.T) {
 		}
 		if p.Type != "row" && (p.Datasource.UID != "${datasource}" || len(p.Targets) == 0) {
 			t.Errorf("%s: data source %q, %d queries", p.Title, p.Datasource.UID, len(p.Targets))
+		}
+		// What happens in a second has a unit of that kind, and nothing else has one.
+		rates := 0
+		for _, target := range p.Targets {
+			if strings.Contains(target.Expr, "rate(") && !strings.Contains(target.Expr, "histogram_quantile(") {
+				rates++
+			}
+		}
+		switch unit := p.FieldConfig.Defaults.Unit; unit {
+		case "reqps", "ops", "cps":
+			if rates != len(p.Targets) {
+				t.Errorf("%s: the unit %s, for what is no rate", p.Title, unit)
+			}
+		case "short", "":
+			if rates > 0 && rates == len(p.Targets) {
+				t.Errorf("%s: a rate without a unit", p.Title)
+			}
 		}
 		for _, target := range p.Targets {
 			expressions = append(expressions, target.Expr)

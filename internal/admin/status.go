@@ -57,11 +57,11 @@ type Pool struct {
 	Workers []Worker `json:"workers"`
 }
 
-// Cache is what stands before a host's script. The first numbers count passwords that were judged, by where the verdict came
-// from, since the pool's start.
+// Cache is what stands before a host's script. The first numbers count passwords that were to be judged, by what was done
+// about them, since the pool's start.
 type Cache struct {
 	On     bool   `json:"on"`     // verdicts are remembered
-	Script uint64 `json:"script"` // asked
+	Script uint64 `json:"script"` // asked, whether it could say or not
 	Shared uint64 `json:"shared"` // asked for somebody else who came with the same password
 	Cache  uint64 `json:"cache"`  // remembered
 	Outage uint64 `json:"outage"` // remembered from before its life was over, since nobody could say
