@@ -67,11 +67,22 @@ func (f *configFile) index(L *lua.LState) int {
 		L.Push(value)
 	default:
 		if global == lua.LNil {
-			f.e.warn(f.e.at(L, f.path), "unrecognized value: %s (you may be missing quotes around it)", name)
+			f.e.warn(f.e.at(L, f.path), "unrecognized value: %s (%s)", name, remedyFor(name))
 		}
 		L.Push(global)
 	}
 	return 1
+}
+
+// remedyFor says what was meant by a name that nobody knows.
+func remedyFor(name string) string {
+	switch strings.ToLower(name) {
+	case "true", "yes", "on":
+		return "write true"
+	case "false", "no", "off":
+		return "write false"
+	}
+	return "you may be missing quotes around it"
 }
 
 func environment(key string) lua.LValue {

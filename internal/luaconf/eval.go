@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	lua "github.com/yuin/gopher-lua"
@@ -190,6 +189,9 @@ func (e *evaluator) load(L *lua.LState, path string, shebang bool) *lua.Function
 	}
 	src, failed := scanSource(path, []byte(text), &e.count)
 	if failed != nil {
+		if earlier := syntaxBefore(path, src, text); earlier != nil {
+			failed = earlier
+		}
 		e.raiseAt(L, failed.Pos, failed.Text)
 	}
 	chunk, err := parse.Parse(strings.NewReader(string(src)), path)
@@ -198,11 +200,7 @@ func (e *evaluator) load(L *lua.LState, path string, shebang bool) *lua.Function
 		if !errors.As(err, &syntax) {
 			e.raiseAt(L, Pos{path, 1}, err.Error())
 		}
-		line, near := syntax.Pos.Line, nearToken(syntax.Token)
-		if line < 1 {
-			line, near = strings.Count(strings.TrimRight(text, "\n"), "\n")+1, " near 'end of file'"
-		}
-		e.raiseAt(L, Pos{path, line}, syntax.Message+near)
+		e.raiseAt(L, Pos{path, syntaxLine(syntax, text)}, explainSyntax(syntax, text))
 	}
 	if failed := rewrite(path, chunk, &e.tables); failed != nil {
 		e.raiseAt(L, failed.Pos, failed.Text)
@@ -217,19 +215,6 @@ func (e *evaluator) load(L *lua.LState, path string, shebang bool) *lua.Function
 		e.raiseAt(L, Pos{path, 1}, err.Error())
 	}
 	return proto
-}
-
-// luaWords are the words and signs of Lua's own.
-var luaWords = strings.Fields("and break do else elseif end false for function goto if in local nil not or repeat return then " +
-	"true until while + - * / % ^ # == ~= <= >= < > = ( ) { } [ ] ; : , . .. ...")
-
-// nearToken says at which token the parser stopped, if that is one of Lua's own: anything else may be a piece of a secret
-// whose quotes are amiss, and the message goes to logs.
-func nearToken(token string) string {
-	if !slices.Contains(luaWords, token) {
-		return ""
-	}
-	return " near '" + token + "'"
 }
 
 func (e *evaluator) raiseAt(L *lua.LState, pos Pos, msg string) {

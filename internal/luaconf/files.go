@@ -34,6 +34,8 @@ func (e *evaluator) open(path string, limit int) (string, error) {
 	switch {
 	case err != nil:
 		return "", plainError(path, err)
+	case info.IsDir():
+		return "", fmt.Errorf("%s: is a directory, not a file", path)
 	case !info.Mode().IsRegular():
 		return "", fmt.Errorf("%s: not a regular file", path)
 	}
@@ -113,7 +115,7 @@ func (f *configFile) include(L *lua.LState) int {
 		f.e.noteGlob(Glob{abs, names, info})
 	}
 	if err != nil {
-		L.RaiseError("%s", plainError(dir, err).Error())
+		L.RaiseError("Include: %s", plainError(filepath.Clean(dir), err).Error())
 	}
 	for _, name := range names {
 		f.includeFile(L, filepath.Join(dir, name))

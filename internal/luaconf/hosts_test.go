@@ -104,6 +104,8 @@ VirtualHost "h"
 warning prosody.cfg.lua:2: Duplicate option 'a'
 warning prosody.cfg.lua:5: Duplicate option 'a'
 warning prosody.cfg.lua:6: unrecognized value: none (you may be missing quotes around it)`},
+		{"words for true and false", "a = TRUE\nb = no", nil, `warning prosody.cfg.lua:1: unrecognized value: TRUE (write true)
+warning prosody.cfg.lua:2: unrecognized value: no (write false)`},
 		{"helper functions", `local function site(name, command)
   VirtualHost(name)
   authentication = "external"
@@ -146,15 +148,28 @@ VirtualHost "h"
 func TestEval_errorPositions(t *testing.T) {
 	tests := []struct{ name, source, want string }{
 		{"syntax", "a = 1\nb = = 2", "prosody.cfg.lua:2: syntax error near '='"},
-		{"end of file", "a = {\n\n", "prosody.cfg.lua:1: syntax error near 'end of file'"},
+		{"end of file", "a = {\n\n", "prosody.cfg.lua:1: syntax error near 'end of file'; the { of line 1 is still open here: is a } or a comma missing?"},
+		{"missing comma", "a = {\n\"b\"\n\"c\"\n}", "prosody.cfg.lua:3: syntax error; the { of line 1 is still open here: is a } or a comma missing?"},
+		{"missing brace", "a = {\n\"b\";\n\nVirtualHost \"c\"\n", "prosody.cfg.lua:4: syntax error near 'end of file'; the { of line 1 is still open here: is a } or a comma missing?"},
+		{"missing end", "a = 1\nif a then\nb = 1\n", "prosody.cfg.lua:3: syntax error near 'end of file'; the block (function, do, then or repeat) of line 2 is not closed: is an end missing?"},
+		{"comment of a shell", "# Prosody\na = 1", "prosody.cfg.lua:1: syntax error near '#'; a comment begins with -- in Lua"},
+		{"comment of C", "// Prosody\na = 1", "prosody.cfg.lua:1: syntax error near '/'; a comment begins with -- in Lua"},
+		{"curly quotes", "a = 1\nVirtualHost \u201cb\u201d", `prosody.cfg.lua:2: a curly quote, as word processors make them; write " instead`},
+		{"no-break space", "if true then\n\u00a0a = 1\nend", "prosody.cfg.lua:2: a no-break space or one without width, which Lua does not take; write an ordinary space"},
+		{"long dash", "\u2014 comment", "prosody.cfg.lua:1: a long dash, as word processors make them; write - instead (-- begins a comment)"},
+		{"variable of a shell", "a = $HOME", "prosody.cfg.lua:1: a character that means nothing to Lua outside of quotes; is a quote missing?"},
+		{"UTF-16", "\xff\xfea\x00", "prosody.cfg.lua:1: the file is UTF-16, which Lua does not read; save it as plain UTF-8"},
+		{"template", "{{ if .A }}\na = \"{{ join \"\\\",\\\"\" }}\n", "prosody.cfg.lua:1: syntax error near '{'"},
+		{"a directory", "Include 'dir'", "prosody.cfg.lua:1: dir: is a directory, not a file"},
+		{"wildcards in no directory", "\nInclude 'none/*.lua'", "prosody.cfg.lua:2: Include: none: no such file or directory"},
 		{"missing quotes", "a = 1\nb = foo.bar", "prosody.cfg.lua:2: attempt to index a non-table object(nil) with key 'bar'"},
 		{"missing equals sign", "modules_enabled {\n'a' }", "prosody.cfg.lua:1: attempt to call a non-function object"},
 		{"error", "\n\nerror 'no'", "prosody.cfg.lua:3: no"},
-		{"a secret", `token_secret = "a" "hunter2"`, "prosody.cfg.lua:1: syntax error"},
-		{"a secret without quotes", "a = 1\ntoken_secret = hunter2 hunter2", "prosody.cfg.lua:2: parse error near 'end of file'"},
+		{"a secret", `token_secret = "a" "hunter2"`, "prosody.cfg.lua:1: syntax error; is a quote, a comma or a = missing?"},
+		{"a secret without quotes", "a = 1\ntoken_secret = hunter2 hunter2", "prosody.cfg.lua:2: syntax error near 'end of file'; is a quote, a comma or a = missing?"},
 		{"a secret that does not end", "token_secret = \"hunter2\n", `prosody.cfg.lua:1: a string has no closing " on its line`},
-		{"a secret that is a number", "token_secret = 1 12345678", "prosody.cfg.lua:1: syntax error"},
-		{"in an include", "Include 'bad.lua'", "bad.lua:1: syntax error near 'end of file'"},
+		{"a secret that is a number", "token_secret = 1 12345678", "prosody.cfg.lua:1: syntax error; is a quote, a comma or a = missing?"},
+		{"in an include", "Include 'bad.lua'", "bad.lua:1: syntax error near 'end of file'; the { of line 1 is still open here: is a } or a comma missing?"},
 		{"in a script", "RunScript 'script.lua'", "script.lua:2: script failed"},
 		{"missing include", "\nInclude 'none.lua'", "prosody.cfg.lua:2: Error loading included none.lua: no such file or directory"},
 		{"unavailable function", "x = os.execute('true')", "prosody.cfg.lua:1: os.execute is not available in a config that gatehouse evaluates"},
@@ -164,7 +179,7 @@ func TestEval_errorPositions(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			path := writeConfig(t, test.source, "bad.lua", "x = {\n", "script.lua", "\nerror('script failed')")
+			path := writeConfig(t, test.source, "bad.lua", "x = {\n", "script.lua", "\nerror('script failed')", "dir/keep", "")
 			_, err := Eval(path)
 			if err == nil {
 				t.Fatal("no error")

@@ -32,19 +32,25 @@ type scanner struct {
 	out   bytes.Buffer
 	count *sourceCount
 	known map[string]bool
-	open  []byte // brackets and 'b' for blocks
+	open  []opener
 	last  string // the token before
 }
 
-// scanSource returns the source that the parser shall read. An error has its line.
+// opener is a bracket, or 'b' for a block, that waits for its end.
+type opener struct {
+	what byte
+	line int
+}
+
+// scanSource returns the source that the parser shall read. An error has its line, and the source up to there comes with it.
 func scanSource(file string, src []byte, count *sourceCount) ([]byte, *Error) {
 	s := &scanner{src: src, line: 1, count: count, known: make(map[string]bool)}
-	if bytes.HasPrefix(src, []byte("\xef\xbb\xbf")) {
-		return nil, &Error{Pos{file, 1}, "the file begins with a byte order mark, which Lua does not take; save it as plain UTF-8"}
+	if fault := encodingFault(src); fault != "" {
+		return nil, &Error{Pos{file, 1}, fault}
 	}
 	for s.pos < len(s.src) {
 		if err := s.token(); err != nil {
-			return nil, &Error{Pos{file, s.line}, err.Error()}
+			return s.out.Bytes(), &Error{Pos{file, s.line}, err.Error()}
 		}
 	}
 	return s.out.Bytes(), nil
@@ -105,7 +111,7 @@ func (s *scanner) token() error {
 		return s.word(string(s.src[start:s.pos]))
 	case c == ';':
 		// Lua 5.4 has empty statements. In a table a second separator stays, for it is wrong there.
-		inTable := len(s.open) > 0 && s.open[len(s.open)-1] == '{'
+		inTable := len(s.open) > 0 && s.open[len(s.open)-1].what == '{'
 		switch s.last {
 		case ";", "", "do", "then", "else", "repeat":
 			if !inTable {
@@ -116,6 +122,8 @@ func (s *scanner) token() error {
 		s.copyByte()
 		s.last = ";"
 		return nil
+	case !bytes.ContainsRune(luaSigns, rune(c)):
+		return strayCharacter(s.src[s.pos:])
 	}
 	s.copyByte()
 	s.last = string(c)
@@ -141,7 +149,7 @@ func (s *scanner) word(w string) error {
 	case "else":
 		return nil
 	case "end", "until", "elseif":
-		if n := len(s.open); n > 0 && s.open[n-1] == 'b' {
+		if n := len(s.open); n > 0 && s.open[n-1].what == 'b' {
 			s.open = s.open[:n-1]
 		}
 		return nil
@@ -155,12 +163,12 @@ func (s *scanner) push(c byte) error {
 	if len(s.open) >= maxNesting {
 		return fmt.Errorf("brackets or blocks are nested more than %d deep", maxNesting)
 	}
-	s.open = append(s.open, c)
+	s.open = append(s.open, opener{c, s.line})
 	return nil
 }
 
 func (s *scanner) popBracket() {
-	if n := len(s.open); n > 0 && s.open[n-1] != 'b' {
+	if n := len(s.open); n > 0 && s.open[n-1].what != 'b' {
 		s.open = s.open[:n-1]
 	}
 }
