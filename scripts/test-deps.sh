@@ -35,7 +35,7 @@ curl               docs/: the control socket, readiness
 perl               an example script of docs/configure.md
 php-cli            another one; examples/mint-php
 nodejs             examples/mint-node; drives the browser for examples/web-*
-prometheus         promtool, for the rules of docs/metrics.md; it is not started
+prometheus         TestMetrics; promtool, for the rules of docs/metrics.md; not started as a service
 ejabberd           a server behind; it is not started
 prosody            the reference for config files, and the server behind; it is not started as a service
 prosody-modules    its mod_auth_ccert, for internal/upstream
