@@ -97,6 +97,8 @@ func untilSignals() (first, second context.Context) {
 // the process ends all the same.
 const lastResort = 500 * time.Millisecond
 
+var errLate = errors.New("not everything ended in time, and is left behind")
+
 // end stops the daemon within the time that it may take, or at once when hurry
 // ends. served is closed when nothing else works on it. What does not end then
 // is left behind: a script that the kernel does not let go of must not keep the
@@ -107,19 +109,10 @@ func (d *daemon) end(hurry context.Context, served <-chan struct{}) {
 	d.logger.Info("shutting down", "within", within)
 	ctx, cancel := context.WithTimeout(hurry, within)
 	defer cancel()
-	late := make(chan struct{})
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastResort, func() { close(late) }) })()
-	stopped := make(chan error, 1)
-	go func() {
+	err := inTime(ctx, func() error {
 		<-served
-		stopped <- d.Stop(ctx)
-	}()
-	var err error
-	select {
-	case err = <-stopped:
-	case <-late:
-		err = errors.New("not everything ended in time")
-	}
+		return d.Stop(ctx)
+	})
 	err = errors.Join(err, endOrphans(ctx))
 	level, attrs := slog.LevelInfo, []any{"took", time.Since(began).Round(time.Millisecond)}
 	if err != nil {
@@ -128,6 +121,24 @@ func (d *daemon) end(hurry context.Context, served <-chan struct{}) {
 	d.logger.Log(context.Background(), level, "stopped", attrs...)
 	if d.log != nil {
 		_ = d.log.Close() // it goes with the process
+	}
+}
+
+// inTime runs f, and returns what it returns, or errLate if that takes too long
+// after the end of ctx; then f goes on.
+func inTime(ctx context.Context, f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(lastResort):
+		return errLate
 	}
 }
 
