@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"gatehouse.im/gatehouse/config"
@@ -129,4 +130,35 @@ func TestAdminPorts_pathChangesItsUse(t *testing.T) {
 	}
 	serves("/healthz", http.StatusOK)
 	serves(question, http.StatusNotFound)
+}
+
+// A path may be as long as a socket's can be, wherever in it the directory ends.
+func TestListenUnix_longPaths(t *testing.T) {
+	base, err := os.MkdirTemp("", "gh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(base) })
+	for _, name := range []int{1, 20, 50} {
+		dir := filepath.Join(base, strings.Repeat("d", maxSocketPath-len(base)-name-2))
+		path := filepath.Join(dir, strings.Repeat("s", name))
+		ln, err := listenUnix(context.Background(), path, 0o600)
+		if err != nil {
+			t.Fatalf("%d bytes: %v", len(path), err)
+		}
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close()
+		if err := ln.Close(); err != nil {
+			t.Error(err)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			t.Errorf("left behind: %v, %v", left, err)
+		}
+		if _, err := listenUnix(context.Background(), path+"x", 0o600); err == nil || !strings.Contains(err.Error(), "too long") {
+			t.Errorf("a byte more: %v", err)
+		}
+	}
 }

@@ -72,7 +72,8 @@ func TestHandler_answers(t *testing.T) {
 			}
 			for name, want := range map[string]string{
 				"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
-				"X-Frame-Options": "DENY",
+				"X-Frame-Options": "DENY", "Cross-Origin-Resource-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin",
+				"Access-Control-Allow-Origin": "",
 			} {
 				if got := res.header.Get(name); got != want {
 					t.Errorf("%s: %q, want %q", name, got, want)
