@@ -42,8 +42,9 @@ deb:
 docker:
 	@scripts/docker-test.sh
 
-# Tests the relay with Prosody and ejabberd, each in a container: the part of `make
-# test` that needs Docker, or root to install it.
+# Tests the relay with Prosody and ejabberd, each in a container, the package with
+# systemd, and the image: the part of `make test` that needs Docker, or root to
+# install it.
 docker-test:
 	@integration/docker/run.sh -v
 

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the image of the Dockerfile and tries it: a login from outside, a reload, the health check, the end.
+# Builds the image of the Dockerfile and tries it, with as few rights as docs/install.md says: a login from outside, reloads,
+# the health check, the end.
 #
 # It uses the Docker daemon that is there, or, as root with dockerd and none running, one of its own that it stops again.
 # Where Docker's registry cannot be reached and debootstrap is installed, it makes the base images itself, from Debian's
@@ -62,9 +63,10 @@ config() {
 	cat "$work/new" >"$work/config/prosody.cfg.lua"
 }
 config 5
-container=$(docker run --detach --publish 127.0.0.1::5222 --volume "$work/config:/etc/prosody:ro" --health-interval 1s gatehouse:test)
-healthy() { [ "$(docker inspect --format '{{.State.Health.Status}}' "$container")" = healthy ]; }
-wait_for 60 healthy || fail "the container does not get healthy"
+container=$(docker run --detach --read-only --cap-drop ALL --security-opt no-new-privileges --publish 127.0.0.1::5222 \
+	--volume "$work/config:/etc/prosody:ro" --health-interval 1s --health-timeout 1s --health-retries 2 gatehouse:test)
+health_is() { [ "$(docker inspect --format '{{.State.Health.Status}}' "$container")" = "$1" ]; }
+wait_for 60 health_is healthy || fail "the container does not get healthy"
 [ "$(docker exec "$container" id -u)" = 5222 ] || fail "it runs as $(docker exec "$container" id -un)"
 address=$(docker port "$container" 5222/tcp | head -1)
 log_in() { printf '%s\n' "$1" | "$work/gatehouse" login --insecure --connect "$address" alice@localhost >"$work/log" 2>&1; }
@@ -76,6 +78,17 @@ config 6
 docker kill --signal HUP "$container" >/dev/null
 wait_for 20 logged '"msg":"reloaded.*external_auth_timeout' || fail "it does not reload"
 log_in secret || fail "after the reload a good login does not succeed"
+config 7
+docker exec "$container" gatehouse reload >"$work/log" 2>&1 || { cat "$work/log" >&2; fail "gatehouse reload fails"; }
+echo 'VirtualHost(' >"$work/config/prosody.cfg.lua"
+docker exec "$container" gatehouse reload >"$work/log" 2>&1 && fail "gatehouse reload takes a file that is not right"
+grep -q 'prosody.cfg.lua:1: ' "$work/log" || { cat "$work/log" >&2; fail "gatehouse reload does not say where the file is not right"; }
+log_in secret || fail "after a refused reload a good login does not succeed"
+
+docker kill --signal STOP "$container" >/dev/null
+wait_for 60 health_is unhealthy || fail "a daemon that hangs is healthy"
+docker kill --signal CONT "$container" >/dev/null
+wait_for 60 health_is healthy || fail "it does not get healthy again"
 
 docker stop "$container" >/dev/null
 code=$(docker inspect --format '{{.State.ExitCode}}' "$container")
