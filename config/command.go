@@ -145,11 +145,13 @@ func (s section) program(name string) (string, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil && !strings.Contains(name, "/"):
-		return "", fmt.Errorf("no program %q in PATH, and no file %s: %w", clip(name), path, os.ErrNotExist)
+		return "", fmt.Errorf("no program %q in PATH, and no file %s", clip(name), path)
 	case errors.Is(err, os.ErrPermission):
 		return "", fmt.Errorf("%s: a directory on the way to it may not be entered by this user (uid %d)", path, os.Geteuid())
+	case errors.Is(err, os.ErrNotExist):
+		return "", fmt.Errorf("there is no file %s", path)
 	case err != nil:
-		return "", fmt.Errorf("no file %s: %w", path, unwrapPath(err))
+		return "", fmt.Errorf("%s: %w", path, unwrapPath(err))
 	case info.IsDir():
 		return "", fmt.Errorf("%s is a directory; want the path of a program", path)
 	case !info.Mode().IsRegular():
@@ -170,6 +172,9 @@ func unwrapPath(err error) error {
 	}
 	return err
 }
+
+// byteOrderMark is what some editors put before a text in UTF-8.
+const byteOrderMark = "\ufeff"
 
 // checkScript warns of a script that the system will refuse to run: one without a #! line, or with an interpreter that is
 // not there, which the system reports as the script missing.
@@ -196,8 +201,13 @@ func (s section) checkScript(path string) {
 		}
 		return
 	}
+	if strings.HasPrefix(string(head[:n]), byteOrderMark+"#!") {
+		s.warn("external_auth_command", "%s cannot run: it begins with a byte order mark, behind which the system does not see the #! line; "+
+			"save it as UTF-8 without one", path)
+		return
+	}
 	for _, c := range head[:n] {
-		if c < '\t' || c > 0x7e {
+		if c < '\t' || c == 0x7f {
 			return // some binary format; the system knows which
 		}
 	}

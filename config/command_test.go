@@ -13,7 +13,8 @@ import (
 
 func TestLoad_command(t *testing.T) {
 	dir := writeFiles(t, "auth.sh", "#!/bin/sh\n", "my auth.sh", "#!/bin/sh\n", "plain.txt", "x", "sub/deep.sh", "#!/bin/sh\n",
-		"noshebang.sh", "echo 1\n", "nointerpreter.sh", "#!/no/such/python2 -u\n", "windows.sh", "#!/bin/sh\r\necho\r\n", "empty.sh", "", "bin.sh", "\x7fELF\x00")
+		"noshebang.sh", "echo 1\n", "nointerpreter.sh", "#!/no/such/python2 -u\n", "windows.sh", "#!/bin/sh\r\necho\r\n", "empty.sh", "", "bin.sh", "\x7fELF\x00",
+		"bom.sh", "\ufeff#!/bin/sh\n", "umlauts.sh", "# f\u00fcr alle\n")
 	at := func(name string) string { return filepath.Join(dir, name) }
 	if err := unix.Mkfifo(at("pipe"), 0o777); err != nil {
 		t.Fatal(err)
@@ -42,6 +43,8 @@ func TestLoad_command(t *testing.T) {
 		{"no interpreter", `"./nointerpreter.sh"`, []string{at("nointerpreter.sh")}, `its #! line names "/no/such/python2", which does not exist`},
 		{"Windows line ends", `"./windows.sh"`, []string{at("windows.sh")}, "the file has the line ends of Windows"},
 		{"empty file", `"./empty.sh"`, []string{at("empty.sh")}, "is empty"},
+		{"byte order mark", `"./bom.sh"`, []string{at("bom.sh")}, "it begins with a byte order mark"},
+		{"text with umlauts", `"./umlauts.sh"`, []string{at("umlauts.sh")}, "is a text without a #! line"},
 		{"binary", `"./bin.sh"`, []string{at("bin.sh")}, ""},
 
 		{"empty", `""`, nil, "is empty; it names the script"},
@@ -50,10 +53,10 @@ func TestLoad_command(t *testing.T) {
 		{"table", `{ path = "x" }`, nil, `want a list, got a table with the key "path"`},
 		{"list with a table", `{ "cat", {} }`, nil, "want strings, got an empty table"},
 		{"boolean", `true`, nil, "want strings, got true"},
-		{"missing", `"DIR/nothing.sh"`, nil, "no file DIR/nothing.sh: no such file or directory"},
-		{"missing with arguments", `"DIR/nothing.sh -v"`, nil, "no file DIR/nothing.sh: no such file or directory"},
+		{"missing", `"DIR/nothing.sh"`, nil, "there is no file DIR/nothing.sh"},
+		{"missing with arguments", `"DIR/nothing.sh -v"`, nil, "there is no file DIR/nothing.sh"},
 		{"missing bare name", `"no-such-program-here"`, nil, `no program "no-such-program-here" in PATH, and no file DIR/no-such-program-here`},
-		{"missing list", `{ "./nothing.sh" }`, nil, "no file DIR/nothing.sh: no such file or directory"},
+		{"missing list", `{ "./nothing.sh" }`, nil, "there is no file DIR/nothing.sh"},
 		{"not executable", `"./plain.txt"`, nil, "DIR/plain.txt is not executable; chmod +x DIR/plain.txt"},
 		{"directory", `"DIR/sub"`, nil, "DIR/sub is a directory"},
 		{"pipe in the file system", `"./pipe"`, nil, "DIR/pipe is not a regular file"},

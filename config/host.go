@@ -20,6 +20,10 @@ func (l *loader) readHost(s section, h *luaconf.Host) *Host {
 		ConflictResolve: s.enum("conflict_resolve", ConflictKickOld,
 			ConflictKickOld, ConflictKickNew, ConflictIncrement, ConflictRandom),
 	}
+	if strings.ContainsAny(h.Name, " /@") || strings.Contains(h.Name, ":") && !strings.HasPrefix(h.Name, "[") { // an IPv6 address is a host, too
+		l.problems = append(l.problems, Problem{Pos: h.Pos, Host: h.Name,
+			Msg: `is no domain; write VirtualHost "example.org", without a port, a path or a user`})
+	}
 	auth := s.string("authentication", "")
 	host.ScriptPasswords = auth != authToken
 	if host.ScriptPasswords || s.has("external_auth_command") {

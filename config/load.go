@@ -198,6 +198,11 @@ func (l *loader) skip(s section, h *luaconf.Host) string {
 	case authExternal, authExternalInsecure, authToken:
 		return ""
 	default:
+		for _, ours := range []string{authExternal, authExternalInsecure, authToken} {
+			if editDistance(strings.ToLower(clip(auth)), ours) <= 1 {
+				s.warn("authentication", "%q is left to Prosody, did you mean %q?", clip(auth), ours)
+			}
+		}
 		return fmt.Sprintf("authentication = %q is left to Prosody", clip(auth))
 	}
 }

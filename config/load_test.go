@@ -75,6 +75,8 @@ prosody.cfg.lua:5: host a.example: external_auth_protocol: want "generic" or "ej
 		{"boolean", external + "external_auth_blocking = 'yes'", `prosody.cfg.lua:2: host a.example: external_auth_blocking: want true or false, got "yes"`},
 		{"no processes", external + "external_auth_processes = 0", `prosody.cfg.lua:2: host a.example: external_auth_processes: want a whole number from 1 to 1000, got 0`},
 		{"function", external + "external_auth_protocol = function() end", `prosody.cfg.lua:2: host a.example: external_auth_protocol: want a string, got a function`},
+		{"address as host", "VirtualHost 'https://a.example/' authentication = 'external' external_auth_command = 'cat'", `prosody.cfg.lua:1: host https://a.example/: is no domain; write VirtualHost "example.org", without a port, a path or a user`},
+		{"port in a host", "VirtualHost 'a.example:5222' authentication = 'external' external_auth_command = 'cat'", `prosody.cfg.lua:1: host a.example:5222: is no domain; write VirtualHost "example.org", without a port, a path or a user`},
 		{"did you mean", external + "gatehouse_external_auth_start_time = 1", `prosody.cfg.lua:2: host a.example: gatehouse_external_auth_start_time: gatehouse has no such option, did you mean gatehouse_external_auth_start_timeout?`},
 		{"terminal for ejabberd", external + "external_auth_protocol = 'ejabberd'\ngatehouse_external_auth_pty = true",
 			`prosody.cfg.lua:3: host a.example: gatehouse_external_auth_pty: a terminal changes bytes of the ejabberd protocol; set it to false, or take it out`},
@@ -132,6 +134,9 @@ func TestLoad_warnings(t *testing.T) {
 		{"global option in a host", external + "c2s_ports = { 1 }", `prosody.cfg.lua:2: host a.example: c2s_ports: is read from the global section only; move it above the first VirtualHost`},
 		{"limits", "c2s_stanza_size_limit = 5\n" + external, `prosody.cfg.lua:1: c2s_stanza_size_limit: 5 is below 10000, which is used instead`},
 		{"misspelled", external + "external_auth_comand = 'x'", `prosody.cfg.lua:2: host a.example: external_auth_comand: gatehouse knows no such option, did you mean external_auth_command?`},
+		{"misspelled prefix", external + "extrenal_auth_timeout = 1 gatehuose_upstream = 'x' s2s_require_encryption = true", "prosody.cfg.lua:2: host a.example: extrenal_auth_timeout: gatehouse knows no such option, did you mean external_auth_timeout?\n" +
+			"prosody.cfg.lua:2: host a.example: gatehuose_upstream: gatehouse knows no such option, did you mean gatehouse_upstream?"},
+		{"misspelled authentication", external + "VirtualHost 'b.example' authentication = 'Externl' VirtualHost 'c.example' authentication = 'internal_plain'", `prosody.cfg.lua:2: host b.example: authentication: "Externl" is left to Prosody, did you mean "external"?`},
 		{"ciphers", "ssl = { ciphers = 'HIGH', curve = 'x', protocol = 'sslv23', verify = 'none' }\n" + external, `prosody.cfg.lua:1: ssl: ciphers, curve: not used; gatehouse offers the ciphers and curves that Go's TLS considers good`},
 		{"options of Prosody", "modules_enabled = { 'x' } s2s_secure_auth = true\n" + external + "anything = {}", ``},
 	}

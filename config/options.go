@@ -175,6 +175,10 @@ func (l *loader) checkNames() {
 				if guess := didYouMean(name); guess != "" {
 					s.warn(name, "gatehouse knows no such option%s", guess)
 				}
+			default:
+				if ours := misspelled(name); ours != "" {
+					s.warn(name, "gatehouse knows no such option, did you mean %s?", ours)
+				}
 			}
 		}
 	}
@@ -193,6 +197,17 @@ func didYouMean(name string) string {
 		return ""
 	}
 	return ", did you mean " + best + "?"
+}
+
+// misspelled returns the option whose name differs by a letter or two, of those that cannot be taken for one of Prosody's.
+func misspelled(name string) string {
+	for _, o := range Options {
+		ours := strings.HasPrefix(o.Name, "gatehouse_") || strings.HasPrefix(o.Name, "external_auth")
+		if ours && len(name)-len(o.Name) <= 2 && len(o.Name)-len(name) <= 2 && editDistance(name, o.Name) <= 2 {
+			return o.Name
+		}
+	}
+	return ""
 }
 
 // editDistance is the number of letters to insert, delete or replace (Levenshtein).
