@@ -138,7 +138,7 @@ func showEvent(w io.Writer, e extauth.Event) {
 	case extauth.EventReceived:
 		fmt.Fprintf(w, "received  %q\n", e.Data)
 	case extauth.EventStderr:
-		fmt.Fprintf(w, "stderr    %q\n", bytes.TrimRight(e.Data, "\n"))
+		fmt.Fprintf(w, "stderr    %s\n", e.Data)
 	case extauth.EventVerdict:
 		fmt.Fprintf(w, "took      %s\n", e.After.Round(10*time.Microsecond))
 	case extauth.EventExited:

@@ -78,6 +78,9 @@ func (r *report) count(l level) int {
 
 // begin says which files are read, and with whose rights.
 func (r *report) begin(path string, cfg *config.Config) {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs // as problems name it
+	}
 	r.dir = filepath.Dir(path)
 	fmt.Fprintln(r.w, r.bold(path))
 	if cfg == nil {
@@ -184,8 +187,11 @@ func (r *report) verdict(cfg *config.Config) {
 		ports = append(ports, listenerName(l))
 	}
 	good := "This file is good"
-	if n := r.count(danger); n > 0 {
-		good = fmt.Sprintf("This file works, but has %s", plural(n, "danger"))
+	switch dangers, warnings := r.count(danger), r.count(warning); {
+	case dangers > 0:
+		good = fmt.Sprintf("This file works, but has %s", plural(dangers, "danger"))
+	case warnings > 0:
+		good = fmt.Sprintf("This file works, with %s", plural(warnings, "warning"))
 	}
 	r.wrapped(r.w, "\n", 0, fmt.Sprintf("%s: gatehouse serve would listen on %s for %s: %s.", good, strings.Join(ports, ", "),
 		plural(len(names), "host"), strings.Join(names, ", ")))

@@ -154,7 +154,7 @@ func TestCheckCmd_explains(t *testing.T) {
 				`old      prosody\.cfg\.lua:\d+: interface: is the old name of interfaces`,
 				`old      prosody\.cfg\.lua:\d+: allow_unencrypted_plain_auth: does nothing`,
 				`old      prosody\.cfg\.lua:4: host a\.example: authentication: Prosody's module got the name "external_insecure"`,
-				`This file is good`},
+				`This file works, with 1 warning: gatehouse serve would listen on`},
 		},
 		{
 			name: "what is Prosody's",
@@ -236,6 +236,15 @@ func TestCheckCmd_explains(t *testing.T) {
 				t.Logf("%s\n%s", stdout, stderr)
 			}
 		})
+	}
+}
+
+// However the file is named, errors name it as the report does, short.
+func TestCheckCmd_relativePath(t *testing.T) {
+	t.Chdir(checkDir(t, map[string]string{"prosody.cfg.lua": "VirtualHost {"}))
+	code, stdout, _ := command("", "check", "--config", "prosody.cfg.lua")
+	if code != exitConfig || !strings.Contains(stdout, "\n  error    prosody.cfg.lua:1: ") {
+		t.Errorf("exit code %d, %s", code, stdout)
 	}
 }
 
