@@ -7,12 +7,13 @@ import (
 	"strings"
 )
 
-// The hosts of the storm: a script of each protocol, tokens, both, and one that comes and goes.
+// The hosts of the storm: a script of each protocol, tokens, both, one with a server behind, and one that comes and goes.
 const (
 	genHost  = "gen.example"
 	ejdHost  = "ejd.example"
 	tokHost  = "tok.example"
 	bothHost = "both.example"
+	farHost  = "far.example"
 	comeHost = "come.example"
 )
 
@@ -154,6 +155,27 @@ func changes() []change {
 		{name: "admin port closed", says: "gatehouse_admin", edit: option("", "gatehouse_admin", nil)},
 		{name: "config is gone", says: "prosody.cfg.lua", spoil: func(s *storm, files map[string]file) { delete(files, s.config) }},
 		{name: "an option in a host", says: "conflict_resolve", edit: option(bothHost, "conflict_resolve", "random")},
+		{name: "other server behind", says: "gatehouse_upstream", edit: func(s *storm, w *world) {
+			w.site(farHost, func(at *site) {
+				for _, other := range s.behind {
+					if address := other.Addr().String(); address != at.options["gatehouse_upstream"] {
+						at.options["gatehouse_upstream"] = address
+						return
+					}
+				}
+			})
+		}},
+		{name: "script of the relayed host changed", edit: newAccounts(farHost), says: farHost + ": script started anew"},
+		{name: "no cache", says: "gatehouse_auth_cache", edit: option(genHost, "gatehouse_auth_cache", false)},
+		{name: "pages of elsewhere", says: "gatehouse_websocket_origins", edit: option("", "gatehouse_websocket_origins", "https://shop.example")},
+		{name: "a guard that forgets", says: "gatehouse_guard_half_life", edit: option("", "gatehouse_guard_half_life", 60)},
+		{name: "cache again", says: "gatehouse_auth_cache", edit: option(genHost, "gatehouse_auth_cache", true)},
+		{name: "scripts of two hosts swapped", says: "external_auth_command", edit: func(_ *storm, w *world) {
+			a, b := w.sites[bothHost], w.sites[farHost]
+			a.script, b.script = b.script, a.script
+			a.accounts, b.accounts = b.accounts, a.accounts
+			w.sites[bothHost], w.sites[farHost] = a, b
+		}},
 		{name: "back to where it began", says: " -> ", edit: func(s *storm, w *world) { s.restore(w) }},
 	}
 }

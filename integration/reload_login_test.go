@@ -21,7 +21,7 @@ type crowd struct {
 	history *history
 	score   score
 
-	starttls, direct, extra string // addresses of ports
+	starttls, direct, extra, web string // addresses of ports
 
 	mu   sync.Mutex // guards used
 	used []try      // by tokens that were accepted
@@ -58,7 +58,7 @@ func (c *crowd) run(seed uint64, tick <-chan time.Time) {
 	}
 }
 
-var hostsOfCrowd = []string{genHost, genHost, genHost, ejdHost, ejdHost, tokHost, tokHost, bothHost, bothHost, bothHost, comeHost}
+var hostsOfCrowd = []string{genHost, genHost, genHost, ejdHost, ejdHost, tokHost, tokHost, bothHost, bothHost, bothHost, farHost, farHost, comeHost}
 
 // choose thinks up somebody who wants in.
 func (c *crowd) choose(r *rand.Rand, w *world) *try {
@@ -136,6 +136,8 @@ func (c *crowd) login(r *rand.Rand, a *try) {
 	switch {
 	case a.extraPort:
 		address = c.extra
+	case r.IntN(6) == 0:
+		address, kind = c.web, "WebSocket"
 	case r.IntN(2) == 0:
 		address, kind = c.direct, "direct"
 	}
@@ -150,17 +152,20 @@ func (c *crowd) login(r *rand.Rand, a *try) {
 // attempt is one login from the connection to the end. If it is let in, it may bind a resource and ask for a ping before
 // it goes.
 func (c *crowd) attempt(a *try, address, kind string, bind bool) string {
+	config := insecureTLS(a.host)
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		a.serial = state.PeerCertificates[0].SerialNumber.String()
+		return nil
+	}
+	if kind == "WebSocket" {
+		return c.overWebSocket(a, address, config, bind)
+	}
 	conn, err := xmpptest.Dial(address)
 	if err != nil {
 		return outcomeOf(err)
 	}
 	defer func() { _ = conn.Close() }()
 	conn.Timeout = patience
-	config := insecureTLS(a.host)
-	config.VerifyConnection = func(state tls.ConnectionState) error {
-		a.serial = state.PeerCertificates[0].SerialNumber.String()
-		return nil
-	}
 	if kind == "direct" {
 		if err := conn.Handshake(config); err != nil {
 			return outcomeOf(err)
@@ -169,6 +174,32 @@ func (c *crowd) attempt(a *try, address, kind string, bind bool) string {
 	if _, err := conn.Secure(a.host, config); err != nil {
 		return outcomeOf(err)
 	}
+	return c.enter(a, conn, bind, func() error {
+		_, err := conn.Open(a.host)
+		return err
+	})
+}
+
+// overWebSocket is the same over a WebSocket.
+func (c *crowd) overWebSocket(a *try, address string, config *tls.Config, bind bool) string {
+	config.NextProtos = []string{"http/1.1"}
+	conn, err := webDial{secure: true, host: a.host, tls: config}.client(c.t, address)
+	if err != nil {
+		return outcomeOf(err)
+	}
+	defer conn.ws.cut()
+	open := func() error {
+		_, err := conn.open(a.host)
+		return err
+	}
+	if err := open(); err != nil {
+		return outcomeOf(err)
+	}
+	return c.enter(a, conn.Client, bind, open)
+}
+
+// enter is the login on a stream that is secure, and what comes after it.
+func (c *crowd) enter(a *try, conn *xmpptest.Client, bind bool, reopen func() error) string {
 	outcome, err := attempt(conn, a.mechanism, plain(a.user, a.secret))
 	if err != nil {
 		return outcomeOf(err)
@@ -179,7 +210,7 @@ func (c *crowd) attempt(a *try, address, kind string, bind bool) string {
 	if !bind {
 		return outcome
 	}
-	if _, err := conn.Open(a.host); err != nil {
+	if err := reopen(); err != nil {
 		return outcomeOf(err)
 	}
 	if _, err := conn.Bind(""); err != nil {
@@ -191,7 +222,7 @@ func (c *crowd) attempt(a *try, address, kind string, bind bool) string {
 	return outcome
 }
 
-var streamErrorIn = regexp.MustCompile(`<stream:error><([a-z-]+)`)
+var streamErrorIn = regexp.MustCompile(`<stream:error[^>]*><([a-z-]+)`)
 
 // outcomeOf says what became of a login that did not get as far as an answer to <auth/>.
 func outcomeOf(err error) string {

@@ -8,16 +8,19 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 )
 
-// listener is somebody behind: an XMPP server that lets nobody in, and remembers how the last one came.
+// listener is somebody behind: an XMPP server that remembers how the last one came, and lets nobody in, or everybody, who
+// can then bind a resource and ask for pings.
 type listener struct {
 	net.Listener
 	certificate tls.Certificate
+	admits      bool
 
 	mu   sync.Mutex // guards came
 	came arrival
@@ -127,8 +130,8 @@ func (l *listener) talk(b buffered, v *arrival) {
 			if v.tls == "" {
 				offer += "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
 			}
-			_, _ = fmt.Fprintf(b, "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' from='localhost' id='1' version='1.0'>"+
-				"<stream:features>%s</stream:features>", offer)
+			_, _ = fmt.Fprintf(b, "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' from='%s' id='1' version='1.0'>"+
+				"<stream:features>%s</stream:features>", attribute(piece, "to"), offer)
 		case strings.Contains(piece, "<starttls"):
 			_, _ = fmt.Fprint(b, "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
 			v.tls = "starttls"
@@ -141,7 +144,50 @@ func (l *listener) talk(b buffered, v *arrival) {
 			text, _ := b.in.ReadString('<')
 			message, _ := base64.StdEncoding.DecodeString(strings.TrimSuffix(text, "<"))
 			v.message = string(message)
+			if l.admits {
+				_, _ = fmt.Fprint(b, "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")
+				serveBehind(b)
+				return
+			}
 			_, _ = fmt.Fprint(b, "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure></stream:stream>")
+			return
+		}
+	}
+}
+
+// attribute finds an attribute in a tag.
+func attribute(tag, name string) string {
+	found := regexp.MustCompile(`\b` + name + `=['"]([^'"]*)['"]`).FindStringSubmatch(tag)
+	if found == nil {
+		return ""
+	}
+	return found[1]
+}
+
+// serveBehind answers all requests until the client leaves.
+func serveBehind(b buffered) {
+	for {
+		_ = b.SetDeadline(time.Time{})
+		piece, err := b.in.ReadString('>')
+		id := attribute(piece, "id")
+		switch {
+		case err != nil:
+			return
+		case strings.Contains(piece, "<stream:stream"):
+			_, err = fmt.Fprint(b, "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' id='2' version='1.0'>"+
+				"<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></stream:features>")
+		case strings.Contains(piece, "<iq") && id != "":
+			body, _ := b.in.ReadString('>')
+			answer := ""
+			if strings.Contains(body, "xmpp-bind") {
+				answer = "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>somebody@far.example/desk</jid></bind>"
+			}
+			_, err = fmt.Fprintf(b, "<iq type='result' id='%s'>%s</iq>", id, answer)
+		case strings.Contains(piece, "</stream:stream"):
+			_, _ = fmt.Fprint(b, "</stream:stream>")
+			return
+		}
+		if err != nil {
 			return
 		}
 	}
