@@ -388,7 +388,12 @@ func testStatusPageGoesAway(t *testing.T, b *browser) {
 	origin, stop := serveSchool(t, s, m)
 	p := b.open(t, origin+"/")
 	p.until(t, `document.querySelector("#state").innerText === "All is well."`)
+
+	// Behind other tabs it asks seldom, but its icon and title are no lie.
+	p.eval(t, `window.real = setTimeout; window.setTimeout = (f, pause) => { window.pause = pause; return real(f, 10); };
+		Object.defineProperty(document, "hidden", {get: () => true})`)
 	stop()
+	p.until(t, `window.pause === 30000 && document.title === "● front1: gatehouse"`)
 	p.until(t, `document.querySelector("#state").innerText.startsWith("The daemon does not answer; what is below was so at")`)
 	s.change(func(s *school) { s.status.Version = "0.4.1" })
 	ln, err := net.Listen("tcp", strings.TrimPrefix(origin, "http://"))
