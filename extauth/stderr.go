@@ -1,11 +1,9 @@
 package extauth
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,7 +31,7 @@ type stderrLog struct {
 	mu      sync.Mutex         // guards the fields below
 	tail    [stderrTail][]byte // a ring of the last lines, without secrets
 	lines   int                // lines so far
-	secrets [stderrSecrets]string
+	secrets [stderrSecrets]hidden
 	asked   int // queries so far; secrets is a ring of their passwords
 }
 
@@ -54,25 +52,8 @@ func newStderrLog(w *worker) *stderrLog {
 func (s *stderrLog) hide(secret string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.secrets[s.asked%stderrSecrets] = secret
+	s.secrets[s.asked%stderrSecrets] = hidden{text: secret}
 	s.asked++
-}
-
-// masked returns raw without secrets; it is raw itself if there are none in it. The caller holds s.mu.
-func (s *stderrLog) masked(raw []byte) []byte {
-	pairs := make([]string, 0, 2*stderrSecrets)
-	secrets := s.secrets
-	// The longest first: a password that is part of another must not leave the rest of that.
-	slices.SortFunc(secrets[:], func(a, b string) int { return len(b) - len(a) })
-	for _, secret := range secrets {
-		if secret != "" && bytes.Contains(raw, []byte(secret)) {
-			pairs = append(pairs, secret, mask)
-		}
-	}
-	if len(pairs) == 0 {
-		return raw
-	}
-	return []byte(strings.NewReplacer(pairs...).Replace(string(raw)))
 }
 
 // drain reads f until its end or its deadline. A line is shown up to maxStderrLine bytes.
@@ -109,7 +90,7 @@ func (s *stderrLog) add(raw []byte, dropped int) int {
 		return dropped
 	}
 	s.mu.Lock()
-	raw = s.masked(raw)
+	raw = masked(raw, s.secrets[:])
 	slot := &s.tail[s.lines%stderrTail]
 	*slot = append((*slot)[:0], raw...)
 	s.lines++

@@ -88,7 +88,7 @@ func (p *Pool) traceReceived(w *worker, b []byte, secret string) {
 	}
 	data := bytes.Clone(b)
 	if secret != "" && len(b) > len("1\r\n") {
-		data = bytes.ReplaceAll(data, []byte(secret), []byte(mask))
+		data = masked(data, []hidden{{text: secret}})
 	}
 	p.trace(w, Event{Kind: EventReceived, Data: data})
 }

@@ -101,7 +101,7 @@ func TestClean(t *testing.T) {
 	} {
 		log := new(stderrLog)
 		log.hide(c.secret)
-		if got := clean(log.masked([]byte(c.raw))); got != c.want {
+		if got := clean(masked([]byte(c.raw), log.secrets[:])); got != c.want {
 			t.Errorf("clean(%q) = %q, want %q", c.raw, got, c.want)
 		}
 	}
