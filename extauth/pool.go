@@ -44,6 +44,15 @@ func NewPool(cfg Config) (*Pool, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	p := newPool(cfg)
+	p.gen.prestart = true
+	p.wakeStarter()
+	go p.runStarter()
+	return p, nil
+}
+
+// newPool makes a pool without processes, whose starter does not run yet.
+func newPool(cfg Config) *Pool {
 	p := &Pool{
 		wake:    make(chan struct{}, 1),
 		trials:  make(chan *Update),
@@ -58,10 +67,7 @@ func NewPool(cfg Config) (*Pool, error) {
 	first := newSettings(cfg)
 	p.settings.Store(first)
 	p.gen = newGeneration(1, first)
-	p.gen.prestart = true
-	p.wakeStarter()
-	go p.runStarter()
-	return p, nil
+	return p
 }
 
 // Auth asks whether password is that of user at host. It blocks until the verdict, Config.Timeout or ctx's deadline,

@@ -23,6 +23,27 @@ type Update struct {
 	trial *worker // under Pool.mu: the first worker of gen
 }
 
+// NewTriedPool is NewPool for a reload, where a script that cannot do its work shall not take the place of something
+// else: it blocks until the first process has stayed alive for 150 ms, but not beyond the end of ctx. Without a pool
+// nothing is left, and the error is as that of Prepare.
+func NewTriedPool(ctx context.Context, cfg Config) (*Pool, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	p := newPool(cfg)
+	go p.runStarter()
+	// A generation of its own, so that the end of its process is no fault of the pool's.
+	u := &Update{pool: p, settings: p.settings.Load(), gen: newGeneration(p.gen.n+1, p.settings.Load()), started: make(chan error, 1)}
+	p.update <- struct{}{} // until the end of u
+	if err := u.try(ctx); err != nil {
+		u.Discard()
+		_ = p.Close(ctx) // nobody was asked
+		return nil, err
+	}
+	u.Apply()
+	return p, nil
+}
+
 // Prepare checks cfg and makes the pool ready for it, while it works on unchanged. If cfg asks for other processes
 // (command, directory, environment, protocol, terminal), or a file that the command names was written, replaced,
 // removed or made since those of now were first started, one process of the new kind is started and must stay alive

@@ -148,6 +148,9 @@ func TestPool_reloadUnderLoad(t *testing.T) {
 	t.Logf("%d queries, 50 reloads", asked.Load())
 }
 
+// diesAtOnce is through sooner than this program would have started once more.
+var diesAtOnce = []string{"/bin/sh", "-c", "echo no database >&2; exit 3"}
+
 func TestPool_reloadOfABrokenScriptChangesNothing(t *testing.T) {
 	dir := t.TempDir()
 	notExecutable := filepath.Join(dir, "auth.sh")
@@ -166,8 +169,8 @@ func TestPool_reloadOfABrokenScriptChangesNothing(t *testing.T) {
 		err    error
 		text   string
 	}{
-		"dies at once":   {func(c *Config) { *c = with(*c, scriptEnv, "die-at-once") }, ErrDied, "exit status 3"},
-		"stderr":         {func(c *Config) { *c = with(*c, scriptEnv, "die-at-once") }, ErrDied, "no database"},
+		"dies at once":   {func(c *Config) { c.Command = diesAtOnce }, ErrDied, "exit status 3"},
+		"stderr":         {func(c *Config) { c.Command = diesAtOnce }, ErrDied, "no database"},
 		"missing":        {func(c *Config) { c.Command = []string{"/no/such/script"} }, ErrStart, "does not exist"},
 		"not executable": {func(c *Config) { c.Command = []string{notExecutable} }, ErrStart, "chmod"},
 		"directory":      {func(c *Config) { c.Dir = "/no/such/directory" }, ErrStart, "directory"},

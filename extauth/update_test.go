@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -154,4 +155,54 @@ func TestPool_closeDuringPrepare(t *testing.T) {
 		}
 		wg.Wait()
 	}
+}
+
+// TestNewTriedPool: a pool that a reload needs begins with a process that has proved itself, or is not there.
+func TestNewTriedPool(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*Config)
+		err    error
+		text   string
+	}{
+		"dies at once": {func(c *Config) { c.Command = diesAtOnce }, ErrDied, "exit status 3"},
+		"missing":      {func(c *Config) { c.Command = []string{"/no/such/script"} }, ErrStart, "does not exist"},
+		"no time":      {func(c *Config) { c.Timeout = 0 }, ErrConfig, "timeout"},
+	} {
+		var log logBuffer
+		cfg := testConfig(t, variant{Generic, true, 2}, "plain")
+		cfg.Logger = log.logger()
+		c.change(&cfg)
+		files := openFiles(t)
+		p, err := NewTriedPool(ctxBackground, cfg)
+		if p != nil || !errors.Is(err, c.err) || !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%s: %v; want an error that wraps %q and holds %q", name, err, c.err, c.text)
+		}
+		if strings.Contains(log.String(), "level=WARN") {
+			t.Errorf("%s: log: %s", name, log.String())
+		}
+		eventually(t, "nothing left", func() bool { return len(marked(t, cfg)) == 0 && openFiles(t) == files })
+	}
+	cfg := testConfig(t, variant{Generic, true, 2}, "plain")
+	p, err := NewTriedPool(ctxBackground, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := p.Close(ctxBackground); err != nil {
+			t.Error(err)
+		}
+	}()
+	if n := len(marked(t, cfg)); n != 1 {
+		t.Errorf("%d processes", n)
+	}
+	mustSay(t, p, "alice", "right", true)
+	if s := p.Stats(); s.Restarts != 0 || s.Size != 1 {
+		t.Errorf("%+v", s)
+	}
+	ctx, cancel := context.WithTimeout(ctxBackground, 20*time.Millisecond)
+	defer cancel()
+	if _, err := NewTriedPool(ctx, cfg); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("without the time for it: %v", err)
+	}
+	eventually(t, "one process", func() bool { return len(marked(t, cfg)) == 1 })
 }

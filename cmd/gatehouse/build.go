@@ -118,7 +118,7 @@ func (b *builder) build(ctx context.Context, cfg *config.Config, old *parts) (_ 
 func (b *builder) buildPools(ctx context.Context, p, old *parts) error {
 	var (
 		wg   sync.WaitGroup
-		mu   sync.Mutex // guards errs and p.updates
+		mu   sync.Mutex // guards errs, and the fields of p
 		errs []error
 	)
 	for _, h := range p.config.Hosts {
@@ -128,18 +128,22 @@ func (b *builder) buildPools(ctx context.Context, p, old *parts) error {
 		cfg := poolConfig(p.config, h, b.logger)
 		pool := old.pools[h.Name]
 		if pool == nil {
-			pool, err := extauth.NewPool(cfg)
-			if err != nil {
+			wg.Go(func() {
+				pool, err := b.newPool(ctx, cfg, old)
 				mu.Lock()
-				errs = append(errs, fmt.Errorf("%s: host %s: %w", h.External.Pos, h.Name, err))
-				mu.Unlock()
-				continue
-			}
-			p.pools[h.Name], p.caches[h.Name] = pool, newPasswordCache(pool, b.metrics)
-			p.started = append(p.started, pool)
+				defer mu.Unlock()
+				if err != nil {
+					errs = append(errs, fmt.Errorf("%s: host %s: %w", h.External.Pos, h.Name, err))
+					return
+				}
+				p.pools[h.Name], p.caches[h.Name] = pool, newPasswordCache(pool, b.metrics)
+				p.started = append(p.started, pool)
+			})
 			continue
 		}
+		mu.Lock()
 		p.pools[h.Name], p.caches[h.Name] = pool, old.caches[h.Name]
+		mu.Unlock()
 		wg.Go(func() {
 			update, err := pool.Prepare(ctx, cfg)
 			mu.Lock()
@@ -156,6 +160,20 @@ func (b *builder) buildPools(ctx context.Context, p, old *parts) error {
 		return exit(exitConfig, "%w", errors.Join(errs...))
 	}
 	return nil
+}
+
+// newPool makes the pool of a host that had none. In a reload the script is tried
+// first: it may take the place of another way to log in. At the start it is not,
+// since there is nothing that could go on without it.
+func (b *builder) newPool(ctx context.Context, cfg extauth.Config, old *parts) (*extauth.Pool, error) {
+	if old.config == nil {
+		return extauth.NewPool(cfg)
+	}
+	pool, err := extauth.NewTriedPool(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("the new script is not taken into use: %w", err)
+	}
+	return pool, nil
 }
 
 // buildHost connects a host with its script and its keys.

@@ -148,3 +148,37 @@ func TestReload_keepsWhatIsKnownOfServersBehind(t *testing.T) {
 		t.Error("it is the old one")
 	}
 }
+
+// TestReload_triesTheScriptOfAHostThatHadNone: a script that dies does not take the
+// place of tokens, nor does it come into the daemon with a new host.
+func TestReload_triesTheScriptOfAHostThatHadNone(t *testing.T) {
+	const keys = "token_secret = '0123456789abcdef' otp_seed = 'XVGR73KMZH2M4XMY' "
+	port := fmt.Sprintf("c2s_ports = %d\n", freePort(t))
+	byToken := port + "VirtualHost 'a.example' authentication = 'token' " + keys
+	r := startReplaced(t, byToken)
+	for name, text := range map[string]string{"dies.sh": "#!/bin/sh\necho no database >&2\nexit 3\n", "works.sh": "#!/bin/sh\nwhile read -r q; do echo 1; done\n"} {
+		if err := os.WriteFile(filepath.Join(r.dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, config := range []string{
+		port + "VirtualHost 'a.example' authentication = 'external' external_auth_command = './dies.sh'\n",
+		byToken + "\nVirtualHost 'b.example' authentication = 'external' external_auth_command = './dies.sh'\n",
+		byToken + "\nVirtualHost 'b.example' authentication = 'external' external_auth_command = './works.sh'\n" +
+			"VirtualHost 'c.example' authentication = 'external' external_auth_command = './dies.sh'\n",
+	} {
+		r.write(config)
+		_, err := r.reload(context.Background(), byCommand)
+		if err == nil || !strings.Contains(err.Error(), "new script is not taken into use") || !strings.Contains(err.Error(), "no database") {
+			t.Errorf("%s: %v", config, err)
+		}
+		if h := r.parts.Load().server.Hosts; len(h) != 1 || h["a.example"].Token == nil || h["a.example"].Password != nil {
+			t.Errorf("%s: something has changed: %v", config, h)
+		}
+	}
+	r.becomes(byToken + "\nVirtualHost 'b.example' authentication = 'external' external_auth_command = './works.sh'\n")
+	yes, err := r.parts.Load().server.Hosts["b.example"].Password.Authenticate(context.Background(), "alice", "b.example", "secret")
+	if !yes || err != nil {
+		t.Errorf("the script that works: %v, %v", yes, err)
+	}
+}
