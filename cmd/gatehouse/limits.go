@@ -62,11 +62,11 @@ func affordable(cfg *config.Config, files uint64) int {
 	if files == 0 || files > 1<<30 {
 		return 0
 	}
-	consoles := len(cfg.Admin)
+	have, consoles := int(files), len(cfg.Admin)
 	if cfg.ExtauthSocket != nil {
 		consoles++
 	}
-	n := max(int(files)-spareFiles-consoles*consoleConns(files), int(files)/2)
+	n := max(have-spareFiles-consoles*consoleConns(files), have/2)
 	for _, h := range cfg.Hosts {
 		if h.Upstream != nil {
 			return n / 2
