@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/net/idna"
+
+	"gatehouse.im/gatehouse/internal/luaconf"
 )
 
 // Bounds of the search through the certificates directory. The depth is Prosody's.
@@ -178,7 +180,7 @@ func indexFile(path string, info fs.FileInfo, index certIndex) {
 }
 
 func beginsWithCertificate(path string) bool {
-	f, err := os.Open(path)
+	f, err := luaconf.OpenFile(path)
 	if err != nil {
 		return false
 	}

@@ -198,14 +198,7 @@ func loadCertificate(f certFile) (Certificate, error) {
 }
 
 func readPEM(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%s: %w", path, unwrapPath(err))
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s: not a regular file", path)
-	}
-	f, err := os.Open(path)
+	f, err := luaconf.OpenFile(path)
 	if err != nil {
 		if errors.Is(err, os.ErrPermission) {
 			return nil, fmt.Errorf("%s: may not be read by this user (uid %d); check the permissions", path, os.Geteuid())

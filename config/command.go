@@ -70,10 +70,7 @@ func (s section) scripts(command []string) []string {
 }
 
 func beginsAsScript(path string) bool {
-	if !isFile(path) {
-		return false // to open a pipe would wait
-	}
-	f, err := os.Open(path)
+	f, err := luaconf.OpenFile(path)
 	if err != nil {
 		return false
 	}
@@ -179,7 +176,7 @@ const byteOrderMark = "\ufeff"
 // checkScript warns of a script that the system will refuse to run: one without a #! line, or with an interpreter that is
 // not there, which the system reports as the script missing.
 func (s section) checkScript(path string) {
-	f, err := os.Open(path)
+	f, err := luaconf.OpenFile(path)
 	if err != nil {
 		return // to run a program one need not be able to read it
 	}

@@ -51,6 +51,7 @@ func TestLoad_sources(t *testing.T) {
 		{"include that matches nothing", "Include 'conf.d/*.lua'\n" + external, []string{"conf.d/README", ""}, "prosody.cfg.lua auth.sh", "conf.d/*.lua certs/*", true, false},
 		{"missing include", "Include 'none.lua'\n" + external, nil, "prosody.cfg.lua none.lua", "", false, false},
 		{"missing directory", "Include 'conf.d/*.lua'\n" + external, nil, "prosody.cfg.lua", "conf.d/*.lua", false, false},
+		{"directory that is a file", "Include 'conf.d/*.lua'\n" + external, []string{"conf.d", ""}, "prosody.cfg.lua", "conf.d/*.lua", false, false},
 		{"error in an include", "Include 'conf.d/*.lua'\n" + external, []string{"conf.d/a.lua", "x = = 1", "conf.d/b.lua", ""}, "prosody.cfg.lua conf.d/a.lua", "conf.d/*.lua", false, false},
 		{"error in a value", "secret = FileLine 's.txt'\n" + external + "external_auth_timeout = 'x'", []string{"s.txt", "x"}, "prosody.cfg.lua s.txt auth.sh", "certs/*", false, false},
 	}

@@ -3,6 +3,7 @@ package luaconf
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -271,5 +272,23 @@ func TestEval_fifoDoesNotBlock(t *testing.T) {
 	pipe := filepath.Join(filepath.Dir(path), "pipe")
 	if _, err := Eval(pipe); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("Eval of the pipe: %v", err)
+	}
+}
+
+// TestOpenFile_neverWaits: /proc/kmsg looks like a file, and gives nothing more once all of it was read.
+func TestOpenFile_neverWaits(t *testing.T) {
+	for _, path := range []string{"/proc/kmsg", "/dev/zero", "/dev/tty", t.TempDir()} {
+		began := time.Now()
+		f, err := OpenFile(path)
+		if err == nil {
+			_, err = io.ReadAll(f)
+			_ = f.Close()
+		}
+		if err == nil {
+			t.Errorf("%s was read", path)
+		}
+		if took := time.Since(began); took > 20*readTime {
+			t.Errorf("%s: took %v", path, took)
+		}
 	}
 }

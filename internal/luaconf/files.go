@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	lua "github.com/yuin/gopher-lua"
 )
@@ -16,8 +17,29 @@ import (
 // maxFileBytes bounds a file that a config reads as data.
 const maxFileBytes = 1 << 20
 
-// open reads a regular file of at most limit bytes and notes its name. A device, a FIFO or a socket is an error: reading
-// one may block, or never end.
+// readTime bounds the reading of what only looks like a file, such as /proc/kmsg, which waits for more.
+const readTime = time.Second
+
+// OpenFile opens a regular file to read, and waits for nothing but the file system, nor does who reads it, for longer than
+// a second. Anything else is an error: reading a device, a FIFO or a socket may block, or never end.
+func OpenFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("not a regular file")
+	}
+	if err != nil {
+		_ = f.Close() // nothing was written
+		return nil, err
+	}
+	_ = f.SetReadDeadline(time.Now().Add(readTime)) // an error says that it is an ordinary file, which needs none
+	return f, nil
+}
+
+// open reads a regular file of at most limit bytes and notes its name.
 func (e *evaluator) open(path string, limit int) (string, error) {
 	if len(e.files) >= maxFiles {
 		return "", fmt.Errorf("the config reads more than %d files", maxFiles)
@@ -100,7 +122,7 @@ func (f *configFile) include(L *lua.LState) int {
 	// the order that people expect, and the same everywhere.
 	path := f.resolve(name)
 	dir, glob := filepath.Split(path)
-	info, _ := os.Stat(dir) // nil with an error, which ReadDir tells
+	info, _ := os.Stat(filepath.Clean(dir)) // nil with an error, which ReadDir tells; also of a file, as those do who watch it
 	entries, err := os.ReadDir(dir)
 	var names []string
 	if err == nil {
