@@ -68,7 +68,7 @@ func newSchool(now time.Time) (*school, *admin.Metrics) {
 		Started: now.Add(-26*time.Hour - 12*time.Minute),
 		Hosts: []admin.Host{
 			{Name: "school.example", Mechanisms: []string{"PLAIN", "X-TOKEN"}, Pool: &admin.Pool{
-				Script: "/usr/local/bin/auth-nextcloud.py --config /etc/nextcloud-auth.ini", Processes: 8, Size: 6, Busy: 3, Restarts: 1, Timeouts: 2,
+				Script: "/usr/local/bin/auth-nextcloud.py … /etc/nextcloud-auth.ini", Processes: 8, Size: 6, Busy: 3, Restarts: 1, Timeouts: 2,
 				Workers: workers(6, 4127, 0, 2, 3),
 			}},
 			{Name: "staff.school.example", Mechanisms: []string{"PLAIN"}, Pool: &admin.Pool{
