@@ -25,11 +25,17 @@ func (r *report) checkLog(cfg *config.Config) {
 	}
 }
 
+// serviceLogs is the directory that systemd makes at the start (LogsDirectory= of the unit).
+const serviceLogs = "/var/log/gatehouse"
+
 // mayLog is an error if serve can neither append to a file nor make it.
 func (r *report) mayLog(path string) error {
 	want := mayWrite
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		path, want = filepath.Dir(path), mayWrite|mayRun
+		if _, err := os.Stat(path); path == serviceLogs && errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 	}
 	if !r.who.self {
 		return r.who.may(path, want)
