@@ -1,6 +1,10 @@
 package admin
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // collector makes the gauges that show how the daemon is at the moment.
 type collector struct {
@@ -42,6 +46,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 // source repeats itself one value is chosen.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	status := c.source.Status()
+	c.metrics.forget(status.Hosts, time.Now())
 	c.metrics.expect(status.Hosts)
 	collectGuard(ch, status.Guard)
 	gauge := func(desc *prometheus.Desc, v float64, labels ...string) {

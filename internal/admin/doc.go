@@ -8,7 +8,7 @@
 // reloads. All of that is bounded, whatever strangers send.
 //
 // A [Source] is what the daemon is asked for when somebody looks: hosts, pools, certificates, connections. Gauges are
-// made from it at each scrape, so what a reload removed is gone from them.
+// made from it at each scrape, so what a reload removed is gone from them; the series of such a host are dropped a second later.
 //
 // [Handler] serves both. Over TCP it answers only if the request names a loopback host: a web page elsewhere that had
 // its own name resolve to 127.0.0.1 (DNS rebinding) gets nothing. What it shows holds user names and

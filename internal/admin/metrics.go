@@ -73,7 +73,8 @@ type Metrics struct {
 	// What the methods of the hot path need, found without a lock and without building a key of label values.
 	loginSeries atomic.Pointer[map[loginKey]*loginSeries]
 	querySeries atomic.Pointer[map[string]*querySeries]
-	grow        sync.Mutex // held while one of the two maps is replaced by a larger one
+	grow        sync.Mutex           // held while one of the two maps is replaced; guards missing
+	missing     map[string]time.Time // hosts with series that are not served any more, and when that was noticed
 }
 
 type loginKey struct{ host, mechanism string }

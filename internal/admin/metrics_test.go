@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -175,6 +176,9 @@ func TestMetrics_hotPathAllocatesNothing(t *testing.T) {
 
 func TestMetrics_concurrent(t *testing.T) {
 	m, source := NewMetrics("1.0"), shop()
+	for j := range 20 {
+		source.status.Hosts = append(source.status.Hosts, Host{Name: fmt.Sprintf("h%d.example", j), Mechanisms: []string{"PLAIN"}})
+	}
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
@@ -218,4 +222,47 @@ func BenchmarkMetrics_Login(b *testing.B) {
 			}
 		})
 	}
+}
+
+// Hosts come and go for as long as a daemon runs. A host that has just come is not taken for one that has gone by a scrape
+// that began before.
+func TestMetrics_hostGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source, m := shop(), NewMetrics("1.0")
+		m.Login(login("token.example", "X-TOKEN", "accepted"))
+		m.Login(login("new.example", "PLAIN", "accepted")) // its reload is not over
+		m.Query("new.example", 0, time.Millisecond, nil)
+		have := func(host string) int {
+			return strings.Count(expose(t, m, source), `host="`+host+`"`)
+		}
+		if have("new.example") == 0 {
+			t.Error("a host that has just come is gone")
+		}
+		time.Sleep(forgetAfter / 2)
+		source.change(func(f *fakeSource) {
+			f.status.Hosts = []Host{f.status.Hosts[0], {Name: "new.example", Mechanisms: []string{"PLAIN"}}}
+			f.status.Certificates = nil
+		})
+		before := strings.Count(expose(t, m, source), `host="example.org"`)
+		time.Sleep(forgetAfter)
+		if n := have("token.example"); n != 0 {
+			t.Errorf("%d series of a host that is gone", n)
+		}
+		if now := have("example.org"); now != before {
+			t.Errorf("a host that stays had %d series and has %d", before, now)
+		}
+		if got := ours(expose(t, m, source), `logins_total{host="new.example",mechanism="PLAIN",outcome="accepted"}`); len(got) != 1 || !strings.HasSuffix(got[0], " 1") {
+			t.Errorf("a login of the host that came: %q", got)
+		}
+		m.Login(login("token.example", "X-TOKEN", "refused")) // by a client who was there all the time
+		have("token.example")
+		time.Sleep(forgetAfter)
+		if n := have("token.example"); n != 0 || len(m.missing) != 1 {
+			t.Errorf("%d series of a host that is gone, after a late login", n)
+		}
+		have("")
+		if len(m.missing) != 0 {
+			t.Errorf("remembered as missing: %v", m.missing)
+		}
+	})
 }

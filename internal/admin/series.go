@@ -3,6 +3,9 @@ package admin
 import (
 	"maps"
 	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // login returns the series of a host and a mechanism, and makes them at the first call.
@@ -37,8 +40,8 @@ func (m *Metrics) query(host string) *querySeries {
 	})
 }
 
-// insert puts a copy of a map with one entry more in the place of the map. Readers need no lock, and the maps grow only
-// when a host logs somebody in for the first time.
+// insert puts a copy of a map with one entry more in the place of the map. Readers need no lock, and the maps change only
+// when a host logs somebody in for the first time, or is gone.
 func insert[K comparable, S any](m *Metrics, at *atomic.Pointer[map[K]*S], key K, make func() *S) *S {
 	m.grow.Lock()
 	defer m.grow.Unlock()
@@ -64,4 +67,47 @@ func (m *Metrics) expect(hosts []Host) {
 			m.query(h.Name)
 		}
 	}
+}
+
+// forgetAfter is how long a host must have been gone when its series are dropped. Whoever scrapes may have asked for the
+// hosts just before a reload that brought one, and its first login came between.
+const forgetAfter = time.Second
+
+// forget drops the series of hosts that are not served any more: hosts come and go for as long as the daemon runs.
+func (m *Metrics) forget(hosts []Host, now time.Time) {
+	served := make(map[string]bool, len(hosts))
+	for _, h := range hosts {
+		served[h.Name] = true
+	}
+	m.grow.Lock()
+	defer m.grow.Unlock()
+	logins, queries := maps.Clone(*m.loginSeries.Load()), maps.Clone(*m.querySeries.Load())
+	missing := make(map[string]time.Time)
+	note := func(host string) (gone bool) {
+		if served[host] {
+			return false
+		}
+		since, known := m.missing[host]
+		if !known {
+			since = now
+		}
+		missing[host] = since
+		return now.Sub(since) >= forgetAfter
+	}
+	maps.DeleteFunc(logins, func(k loginKey, _ *loginSeries) bool { return note(k.host) })
+	maps.DeleteFunc(queries, func(host string, _ *querySeries) bool { return note(host) })
+	m.missing = missing
+	for host, since := range missing {
+		if now.Sub(since) < forgetAfter {
+			continue
+		}
+		of := prometheus.Labels{"host": clean(host, maxCause)}
+		for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{
+			m.logins, m.loginDuration, m.queries, m.queueDuration, m.scriptTime,
+		} {
+			v.DeletePartialMatch(of)
+		}
+	}
+	m.loginSeries.Store(&logins)
+	m.querySeries.Store(&queries)
 }
