@@ -85,7 +85,7 @@ func newSchool(now time.Time) (*school, *admin.Metrics) {
 		Connections: map[string]int{"handshake": 3, "login": 5, "session": 1284},
 		Replay:      &admin.Replay{Entries: 412, OK: true},
 		Guard: &admin.Guard{Delayed: map[string]uint64{"pair": 311, "address": 64, "secret": 0, "user": 0},
-			Refused: map[string]uint64{"secret": 1204, "pair": 87, "address": 12, "user": 3}, Counters: 418, Known: 1391},
+			Refused: map[string]uint64{"secret": 1204, "pair": 87, "address": 12, "user": 3}, Counters: 418, Known: 1391, Saved: true},
 		Places: &admin.Places{Connections: 1292, Unauthed: 8, Addresses: 6, MaxConnections: 65280, MaxUnauthed: 20000, MaxPerAddress: 1000},
 		Config: admin.Config{Path: "/etc/prosody/prosody.cfg.lua", LoadedAt: now.Add(-4 * time.Minute), OK: true,
 			LastChange: "external_auth_processes (school.example)"},
@@ -269,17 +269,23 @@ func testStatusPageMoves(t *testing.T, b *browser) {
 	s.change(func(s *school) {
 		s.ready = errors.New("school.example: no process of the script can be started")
 		s.status.Config.OK, s.status.Config.BrokenAt, s.status.Config.Error = false, time.Now(), "prosody.cfg.lua:12: '=' expected near 'x'"
+		s.status.Certificates[0].NotAfter = time.Now().Add(5*time.Hour + time.Minute)
 		s.status.Certificates[1].NotAfter = time.Now().Add(5*24*time.Hour + time.Hour)
+		s.status.Guard.Shared, s.status.Guard.Saved = new(bool), false
 		s.status.Certificates[2].NotAfter = time.Now().Add(-time.Hour)
 		s.status.Replay.OK, s.status.Replay.Err = false, "disk full"
 	})
-	p.until(t, `document.querySelectorAll("#state li").length === 6`)
+	m.Limit("unauthed_connections")
+	m.Limit("connections")
+	m.Login(admin.Login{Time: time.Now().Add(2 * time.Minute), Host: "school.example", Mechanism: "PLAIN", Verdict: "undecided", Cause: cause})
+	p.until(t, `document.querySelectorAll("#state li").length === 10`)
 	state := p.text(t, "#state")
 	for _, want := range []string{
 		"Clients cannot log in. school.example: no process of the script can be started",
 		"The config file is broken since", "the previous one is in use. prosody.cfg.lua:12: '=' expected near 'x'",
 		"The memory of used tokens does not work, and no token is accepted. disk full",
-		"staff.school.example: the certificate expires in 5 days.", "webchat.example: the certificate has expired.",
+		"staff.school.example: the certificate expires in 5 days.", "school.example: the certificate expires in 5 hours.", "webchat.example: the certificate has expired.", "Clients were turned away in the last ten minutes. A limit was reached 2 times.",
+		"The guard counts failed logins for this front alone: the", "What the guard remembers cannot be saved, and", cause + " (the last time at ",
 	} {
 		if !strings.Contains(state, want) {
 			t.Errorf("the state does not say %q:\n%s", want, state)

@@ -11,6 +11,7 @@ type trouble struct {
 	any   atomic.Bool // whether since is set; spares the lock where all is well
 	mu    sync.Mutex  // guards the fields below
 	since time.Time
+	last  time.Time
 	cause string
 }
 
@@ -23,12 +24,12 @@ func (t *trouble) note(verdict int, l *Login) {
 		if t.since.IsZero() {
 			t.since = l.Time
 		}
-		t.cause = clean(l.Cause, maxCause)
+		t.last, t.cause = l.Time, clean(l.Cause, maxCause)
 		t.any.Store(true)
 	case t.any.Load() && (verdict == accepted || l.Condition == "not-authorized"):
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.since, t.cause = time.Time{}, ""
+		t.since, t.last, t.cause = time.Time{}, time.Time{}, ""
 		t.any.Store(false)
 	}
 }
@@ -38,6 +39,7 @@ type Trouble struct {
 	Host      string    `json:"host"`
 	Mechanism string    `json:"mechanism"`
 	Since     time.Time `json:"since"`
+	Last      time.Time `json:"last"` // when it could not the last time
 	Cause     string    `json:"cause"`
 }
 
@@ -52,7 +54,7 @@ func (m *Metrics) troubles(hosts []Host) []Trouble {
 				continue
 			}
 			s.trouble.mu.Lock()
-			out = append(out, Trouble{Host: h.Name, Mechanism: name, Since: s.trouble.since, Cause: s.trouble.cause})
+			out = append(out, Trouble{Host: h.Name, Mechanism: name, Since: s.trouble.since, Last: s.trouble.last, Cause: s.trouble.cause})
 			s.trouble.mu.Unlock()
 		}
 	}
