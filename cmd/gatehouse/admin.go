@@ -17,6 +17,7 @@ import (
 	"gatehouse.im/gatehouse/config"
 	"gatehouse.im/gatehouse/internal/admin"
 	"gatehouse.im/gatehouse/internal/authapi"
+	"gatehouse.im/gatehouse/internal/httpserver"
 )
 
 // controlSocket is the name of the socket in the data directory by which the
@@ -191,14 +192,14 @@ func (c *adminChange) apply() {
 	}
 }
 
-// close ends all listeners. Requests that are being answered are waited for until
-// ctx ends.
+// close ends all listeners. Requests that are being answered are waited for half
+// a second, or until ctx ends.
 func (a *adminPorts) close(ctx context.Context) {
+	var all sync.WaitGroup
 	for _, open := range a.list() {
-		if open.server.Shutdown(ctx) != nil {
-			_ = open.server.Close()
-		}
+		all.Go(func() { httpserver.End(ctx, open.server) })
 	}
+	all.Wait()
 	a.serving.Wait()
 }
 

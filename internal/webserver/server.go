@@ -70,25 +70,24 @@ func (s *Server) Serve(ln net.Listener, config *tls.Config) error {
 	return s.http.Serve(&listener{ln, s, config})
 }
 
-// Shutdown stops accepting and waits for all sessions, which somebody else must ask to end. When ctx ends first, they are
-// closed hard, and ctx's error is returned.
+// Shutdown stops accepting, ends what has not become a session, and waits for all sessions, which somebody else must ask
+// to end. When ctx ends first, they are closed hard, and ctx's error is returned.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
 
-	done := make(chan error, 1)
+	done := make(chan struct{})
 	go func() {
-		err := s.http.Shutdown(ctx)
+		httpserver.End(ctx, s.http)
 		s.wg.Wait()
-		done <- err
+		close(done)
 	}()
 	select {
-	case err := <-done:
-		return err
+	case <-done:
+		return nil
 	case <-ctx.Done():
 	}
-	_ = s.http.Close()
 	s.mu.Lock()
 	for c := range s.conns {
 		c.CloseNow()
