@@ -9,7 +9,7 @@ import (
 	"gatehouse.im/gatehouse/internal/xmpptest"
 )
 
-// processes are the service's, but for the daemon itself.
+// scripts are the service's processes, but for the daemon itself.
 func (m *machine) scripts(t *testing.T) []string {
 	t.Helper()
 	all := strings.Fields(m.sh(t, "cat /sys/fs/cgroup/system.slice/gatehouse.service/cgroup.procs"))
@@ -20,7 +20,7 @@ func (m *machine) scripts(t *testing.T) []string {
 // TestEnd_crash: a daemon that hangs or crashes is started again, and nothing of the one before is left.
 func TestEnd_crash(t *testing.T) {
 	onEach(t, serving, func(t *testing.T, m *machine) {
-		m.setUp(t, simple, "WatchdogSec=1\nRestartSec=100ms\n")
+		m.setUp(t, simple, "WatchdogSec=3\nRestartSec=100ms\n")
 		m.sh(t, "systemctl start gatehouse")
 		for _, fault := range []struct{ signal, restarts, said string }{
 			{"STOP", "1", "gatehouse.service: Watchdog timeout"},
@@ -78,5 +78,31 @@ func TestEnd_stop(t *testing.T) {
 			}
 		}
 		m.fails(t, "pgrep --list-full --euid gatehouse")
+	})
+}
+
+// TestEnd_patience: systemd waits for queries in flight as long as gatehouse_shutdown_timeout says, though its own patience is
+// shorter.
+func TestEnd_patience(t *testing.T) {
+	onEach(t, serving, func(t *testing.T, m *machine) {
+		m.setUp(t, "gatehouse_shutdown_timeout = 30\n"+simple, "TimeoutStopSec=1\n")
+		m.write(t, scriptFile, "root", "755", "#!/bin/sh\nwhile read -r query; do touch /var/lib/gatehouse/asked; sleep 3; echo 1; done\n")
+		m.sh(t, "systemctl start gatehouse")
+		type outcome struct {
+			answer string
+			err    error
+		}
+		answered := make(chan outcome, 1)
+		go func() {
+			answer, err := m.try(host, "alice", "secret")
+			answered <- outcome{answer, err}
+		}()
+		m.sh(t, "timeout 60 sh -c 'until [ -e /var/lib/gatehouse/asked ]; do sleep 0.1; done'; systemctl stop gatehouse")
+		if got := <-answered; got.err != nil || got.answer != "success" {
+			t.Errorf("the query in flight: %s, %v", got.answer, got.err)
+		}
+		if got := m.property(t, "Result"); got != "success" {
+			t.Errorf("the service ended with %s", got)
+		}
 	})
 }

@@ -27,20 +27,36 @@ func boot(release, use string) (*machine, error) {
 		"--cgroupns", "private", "--tmpfs", "/run", "--tmpfs", "/tmp:exec,mode=1777", image(release)); err != nil {
 		return m, err
 	}
-	err := engine.Poll(func() error {
-		state, err := m.run("systemctl is-system-running || systemctl list-jobs --failed --no-pager >&2")
+	return m, m.booted()
+}
+
+// reboot ends all that runs and starts what is enabled.
+func (m *machine) reboot(t *testing.T) {
+	t.Helper()
+	_, err := engine.Docker("restart", m.name)
+	if err == nil {
+		err = m.booted()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// booted waits until all that starts by itself has started.
+func (m *machine) booted() error {
+	if err := engine.Poll(func() error {
+		state, err := m.run("systemctl is-system-running || systemctl list-units --failed --no-pager >&2")
 		if err == nil && state != "running" {
 			err = fmt.Errorf("%s is %q", m.name, state)
 		}
 		return err
-	})
-	if err != nil {
-		return m, err
+	}); err != nil {
+		return err
 	}
 	// Not a port of this machine, where something that Docker starts would take connections for a service that is down.
 	address, err := engine.Docker("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", m.name)
 	m.clients = address + ":5222"
-	return m, err
+	return err
 }
 
 func (m *machine) end() error {

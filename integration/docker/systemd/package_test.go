@@ -130,5 +130,7 @@ func TestPackage(t *testing.T) {
 		}
 		m.sh(t, "systemctl enable gatehouse; "+starts)
 		serves("after a purge and another installation")
+		m.reboot(t)
+		serves("after a reboot")
 	})
 }
