@@ -123,10 +123,10 @@ func (s section) program(name string) (string, error) {
 	path := name
 	if !strings.Contains(name, "/") {
 		found, err := exec.LookPath(name)
-		// Where it is not, it may come, or come back.
+		// Where it is not, it may come, or come back; not where this user cannot go, as in the PATH of somebody else.
 		for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
 			try := filepath.Join(dir, name)
-			if !filepath.IsAbs(try) {
+			if _, err := os.Stat(try); !filepath.IsAbs(try) || errors.Is(err, os.ErrPermission) {
 				continue
 			}
 			s.sources.file(try)

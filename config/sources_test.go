@@ -170,6 +170,27 @@ func TestSources_unlistable(t *testing.T) {
 	}
 }
 
+// TestSources_closedPath: a directory of PATH that this user may not enter is none to watch; trying would be said in the log.
+func TestSources_closedPath(t *testing.T) {
+	dir := writeFiles(t, "prosody.cfg.lua", strings.Replace(external, "./auth.sh", "auth.sh", 1), "auth.sh", "#!/bin/sh\n",
+		"closed/bin/.keep", "", "open/.keep", "")
+	t.Setenv("PATH", dir+"/closed/bin:"+dir+"/open")
+	asNobody(t, dir, func() {
+		if err := os.Chmod(dir+"/closed", 0); err != nil {
+			t.Error(err)
+		}
+		defer os.Chmod(dir+"/closed", 0o700)
+		c, _, err := Load(dir + "/prosody.cfg.lua")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if files := c.Sources.Files; slices.Contains(files, dir+"/closed/bin/auth.sh") || !slices.Contains(files, dir+"/open/auth.sh") {
+			t.Errorf("files %q", files)
+		}
+	})
+}
+
 // asNobody runs f with the rights of a user that permissions count for, who owns all in dir and may get there.
 func asNobody(t *testing.T, dir string, f func()) {
 	t.Helper()
