@@ -100,6 +100,7 @@ func (r *report) explain(cfg *config.Config, all bool) {
 	r.checkOptions(cfg, settings)
 	r.checkHidden(cfg)
 	r.checkFiles(cfg)
+	r.checkChangers(cfg)
 	r.checkLog(cfg)
 	if len(cfg.Hosts) == 0 {
 		r.nothingToServe(cfg.Path)

@@ -133,6 +133,7 @@ type step struct {
 	mode     fs.FileMode
 	uid, gid int
 	acl      bool // it has an access control list
+	readOnly bool // its file system is mounted so, as a container's config is
 }
 
 // String is "rwxr-x--- root:staff".
@@ -160,7 +161,9 @@ func walk(path string) ([]step, error) {
 			return nil, errors.ErrUnsupported
 		}
 		n, err := unix.Getxattr(real, "system.posix_acl_access", nil)
-		steps = append(steps, step{real, info.Mode(), int(stat.Uid), int(stat.Gid), err == nil && n > 0})
+		var fs unix.Statfs_t
+		readOnly := unix.Statfs(real, &fs) == nil && fs.Flags&unix.ST_RDONLY != 0
+		steps = append(steps, step{real, info.Mode(), int(stat.Uid), int(stat.Gid), err == nil && n > 0, readOnly})
 		if real == "/" {
 			slices.Reverse(steps)
 			return steps, nil
@@ -175,6 +178,22 @@ type exposure struct {
 	everybody bool // otherwise the group
 }
 
+// who is how a person would name him.
+func (x exposure) who() string {
+	if x.everybody {
+		return "everybody"
+	}
+	return "group " + groupName(x.gid)
+}
+
+// level is danger if it is everybody.
+func (x exposure) level() level {
+	if x.everybody {
+		return danger
+	}
+	return warning
+}
+
 // changers returns who may change a file besides its owner and root, the widest
 // first. A group that is the owner's own, and root's, do not count. In a sticky
 // directory (/tmp) only the owner of a file may replace it.
@@ -183,7 +202,7 @@ func changers(steps []step) []exposure {
 	for i, s := range steps {
 		sticky := s.mode.IsDir() && s.mode&fs.ModeSticky != 0
 		switch {
-		case sticky && i < len(steps)-2:
+		case s.readOnly, sticky && i < len(steps)-2:
 		case s.mode&0o002 != 0:
 			if nobody.reaches(steps[:i]) {
 				found = append(found, exposure{s, true})
@@ -196,6 +215,22 @@ func changers(steps []step) []exposure {
 		return map[bool]int{true: 0, false: 1}[a.everybody] - map[bool]int{true: 0, false: 1}[b.everybody]
 	})
 	return found
+}
+
+// exposed says who else may change a file that decides who comes in, and how bad that is; what is the word for such a file.
+func exposed(steps []step, path, what string) (level, string, bool) {
+	found := changers(steps)
+	if len(found) == 0 {
+		return 0, "", false
+	}
+	x := found[0]
+	switch {
+	case !x.mode.IsDir():
+		return x.level(), fmt.Sprintf("%s may change %s, and so decide who comes in; chmod go-w %[2]s", x.who(), path), true
+	case x.everybody && x.mode&fs.ModeSticky != 0:
+		return warning, fmt.Sprintf("%s is in %s, where everybody may put files and old ones get deleted; move it", path, x.path), true
+	}
+	return x.level(), fmt.Sprintf("%s may write to %s (%s), and so put another %s in the place of %s; chmod go-w %[2]s", x.who(), x.path, x.step, what, path), true
 }
 
 // reaches says whether somebody may pass all these directories.

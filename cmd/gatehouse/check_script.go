@@ -169,20 +169,8 @@ func (r *report) scriptFile(h *config.Host, s settings, path string, program boo
 	if err := r.who.may(path, want); err != nil && !r.who.self {
 		problem(warning, "%v, so no password can be checked", err)
 	}
-	if found := changers(steps); len(found) > 0 {
-		x := found[0]
-		who, l := "group "+groupName(x.gid), warning
-		if x.everybody {
-			who, l = "everybody", danger
-		}
-		switch {
-		case !x.mode.IsDir():
-			problem(l, "%s may change %s, and so decide who comes in; chmod go-w %[2]s", who, path)
-		case x.everybody && x.mode&os.ModeSticky != 0:
-			problem(warning, "%s is in %s, where everybody may put files and old ones get deleted; move it", path, x.path)
-		default:
-			problem(l, "%s may write to %s (%s), and so put another script in the place of %s; chmod go-w %[2]s", who, x.path, x.step, path)
-		}
+	if l, text, ok := exposed(steps, path, "script"); ok {
+		problem(l, "%s", text)
 	}
 }
 

@@ -18,7 +18,8 @@ const (
 )
 
 // checkFiles finds secrets in files that everybody may read, a data directory
-// that everybody may write to, and files that serve may not read.
+// that everybody may write to, files that serve may not read, and those that
+// somebody else may change: they name the scripts.
 func (r *report) checkFiles(cfg *config.Config) {
 	keys := secretsOf(cfg)
 	err := r.who.may(cfg.DataDir, mayRead|mayWrite|mayRun)
