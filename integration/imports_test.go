@@ -12,7 +12,7 @@ const module = "gatehouse.im/gatehouse/"
 // allowed is who may import whom within the module: docs/architecture.md. A
 // package that is missing imports nothing of ours.
 var allowed = map[string][]string{
-	"cmd/gatehouse":            {"config", "server", "extauth", "saslmech", "internal/admin", "internal/admission", "internal/authapi", "internal/authcache", "internal/client", "internal/guard", "internal/logging", "internal/state", "internal/ticket", "internal/token", "internal/upstream", "internal/webserver", "internal/credentials"},
+	"cmd/gatehouse":            {"config", "server", "extauth", "saslmech", "internal/admin", "internal/admission", "internal/authapi", "internal/authcache", "internal/client", "internal/guard", "internal/httpserver", "internal/logging", "internal/state", "internal/ticket", "internal/token", "internal/upstream", "internal/webserver", "internal/credentials"},
 	"config":                   {"internal/luaconf"},
 	"server":                   {"saslmech", "internal/admission", "internal/framing", "internal/xmlstream"},
 	"internal/admin":           {"internal/httpserver"},
