@@ -52,9 +52,6 @@ func (cmd *ServeCmd) Run(*globals) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	d, err := startDaemon(ctx, cmd.Config, daemonOptions{LogFormat: cmd.LogFormat})
-	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-		return nil // nobody wants it any more
-	}
 	if err != nil {
 		return err
 	}
