@@ -114,13 +114,13 @@ func (m *measured) expect(t testing.TB, when string, want map[string]float64) {
 func startMeasured(t testing.TB) *measured {
 	t.Helper()
 	script := func(o options) options {
-		all := options{"authentication": "external", "external_auth_command": "./auth.sh", "external_auth_timeout": 2}
+		all := options{"authentication": "external", "external_auth_command": "./auth.sh"}
 		maps.Copy(all, o)
 		return all
 	}
 	m := newMeasured(t, []host{
 		{"plain.example", script(options{"external_auth_processes": 2})},
-		{"busy.example", script(options{"gatehouse_external_auth_queue": 1})},
+		{"busy.example", script(options{"gatehouse_external_auth_queue": 1, "external_auth_timeout": 4})},
 		{"guessed.example", script(nil)},
 		{"gone.example", script(nil)},
 		{"tokens.example", options{"authentication": "token", "token_secret": hostKeys.secret, "otp_seed": hostKeys.seed}},
