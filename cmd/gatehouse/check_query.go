@@ -73,10 +73,12 @@ func (cmd *CheckCmd) query(cfg *config.Config, g *globals) error {
 	return nil
 }
 
-// protocolHint says that the script seems to speak the other protocol, if it
-// does.
+// protocolHint says that the script seems to speak the other protocol, or to ask
+// for a password of its own, if it does.
 func protocolHint(p extauth.Protocol, received []byte, err error) string {
 	switch {
+	case bytes.Contains(received, []byte("assword")):
+		return "\nIt asks for a password, which nobody types here. A command with sudo needs NOPASSWD in sudoers, for the user that runs gatehouse."
 	case p == extauth.Generic && bytes.HasPrefix(received, []byte{0, 2, 0}):
 		return "\nThe script answers as one for ejabberd does: set external_auth_protocol = \"ejabberd\"."
 	case p == extauth.Ejabberd && (bytes.HasPrefix(received, []byte("0")) || bytes.HasPrefix(received, []byte("1"))):

@@ -18,6 +18,7 @@ func TestCheckCmd_queryTellsTheOtherProtocol(t *testing.T) {
 		{"ejabberd's answer", "generic", `read line; printf '\0\2\0\1'; sleep 60`, `set external_auth_protocol = "ejabberd"`},
 		{"a line", "ejabberd", `echo 1; sleep 60`, `set external_auth_protocol = "generic"`},
 		{"nothing", "ejabberd", `read line; echo 1`, `Does the script speak the ejabberd protocol`},
+		{"sudo's question", "generic", `printf '[sudo] password for gatehouse: '; sleep 60`, "needs NOPASSWD in sudoers"},
 		{"quotes on standard error", "generic", `echo 'File "auth.py", line 1' >&2`, `stderr: File "auth.py", line 1`},
 		{"other text", "generic", `read line; echo fine`, `neither a line "0" nor a line "1"`},
 	}

@@ -105,7 +105,9 @@ func plainError(path string, err error) error {
 // readFile reads a file that has to be there.
 func (e *evaluator) readFile(L *lua.LState, path string, limit int) string {
 	data, err := e.open(path, limit)
-	if err != nil {
+	if errors.Is(err, fs.ErrPermission) {
+		L.RaiseError("%s: may not be read by this user (uid %d); check its permissions and those of the directories on the way", path, os.Geteuid())
+	} else if err != nil {
 		L.RaiseError("%s", err.Error())
 	}
 	e.budget.makeString(L, len(data))
