@@ -24,7 +24,7 @@ func boot(release, use string) (*machine, error) {
 	_ = m.end() // what a killed run may have left
 	if _, err := engine.Docker("run", "--detach", "--name", m.name, "--hostname", m.name,
 		"--cap-add", "SYS_ADMIN", "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined",
-		"--cgroupns", "private", "--tmpfs", "/run", "--tmpfs", "/tmp:exec,mode=1777", image(release)); err != nil {
+		"--cgroupns", "private", "--sysctl", "net.ipv4.ip_unprivileged_port_start=1024", "--tmpfs", "/run", "--tmpfs", "/tmp:exec,mode=1777", image(release)); err != nil {
 		return m, err
 	}
 	return m, m.booted()

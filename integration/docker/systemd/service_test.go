@@ -1,6 +1,7 @@
 package systemd
 
 import (
+	"crypto/tls"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -88,11 +89,16 @@ func TestService_start(t *testing.T) {
 			}
 		}
 		m.sh(t, "rm "+configFile)
-		m.write(t, configFile, "root:gatehouse", "640", simple)
+		m.write(t, configFile, "root:gatehouse", "640", "c2s_direct_tls_ports = { 443 }\n"+simple)
 		m.sh(t, "systemctl start gatehouse")
+		privileged, err := xmpptest.DialTLS(strings.TrimSuffix(m.clients, "5222")+"443", &tls.Config{RootCAs: ca.Pool(), ServerName: host})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer privileged.Close()
 		m.answers(t, host, "alice", "secret", "success")
 		m.answers(t, host, "alice", "wrong", "not-authorized")
-		if got, want := m.property(t, "StatusText"), "serving 1 host(s) on 2 port(s)"; got != want {
+		if got, want := m.property(t, "StatusText"), "serving 1 host(s) on 4 port(s)"; got != want {
 			t.Errorf("the status is %q, want %q", got, want)
 		}
 	})
