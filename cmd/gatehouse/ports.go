@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -159,10 +161,17 @@ func (k portKey) coveredBy(other portKey) bool {
 }
 
 // listen opens one port. Where another one of ours is in the way, as with "*"
-// instead of one address, both are open, so that no client finds none.
+// instead of one address, both are open, so that no client finds none. A port that
+// changes its service goes on with the same socket: whoever is connecting to it is
+// not turned away, and one below 1024 needs no right.
 func (c *portsChange) listen(ctx context.Context, w config.Listener, inherited inheritedSockets) (net.Listener, error) {
 	if ln, ok := inherited.take(w.Network, w.Addr); ok {
 		return ln, nil
+	}
+	for _, old := range c.closed {
+		if old.key.network == w.Network && old.key.addr == w.Addr && !strings.HasSuffix(w.Addr, ":0") {
+			return sameSocket(old.Listener)
+		}
 	}
 	lc := net.ListenConfig{KeepAlive: -1} // package server sees to it
 	ln, err := lc.Listen(ctx, w.Network, w.Addr)
@@ -171,6 +180,17 @@ func (c *portsChange) listen(ctx context.Context, w config.Listener, inherited i
 	}
 	lc.Control = func(_, _ string, rc syscall.RawConn) error { return sharePort(rc) }
 	return lc.Listen(ctx, w.Network, w.Addr)
+}
+
+// sameSocket is a second listener on the socket of a first, which stays open as
+// long as one of the two is.
+func sameSocket(ln net.Listener) (net.Listener, error) {
+	f, err := ln.(interface{ File() (*os.File, error) }).File()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return net.FileListener(f)
 }
 
 // yield makes those ports that the config does not name any more, or not as
