@@ -22,7 +22,7 @@
 //
 // # Processes
 //
-// The first worker is started by [NewPool], others when queries wait and less than Config.Processes are alive. Each
+// The first worker is started by [NewPool] or [NewTriedPool], others when queries wait and less than Config.Processes are alive. Each
 // has a session and process group of its own, standard input and output on a raw pseudo-terminal or on pipes, standard
 // error on a pipe to the log, and no other descriptor. It ends with SIGTERM and half a second later SIGKILL to its
 // group; what it leaves in the group when it ends by itself is killed too. If the daemon dies, however it does, the
@@ -65,7 +65,7 @@
 // # Goroutines
 //
 //	goroutine                      started by   ends when                      waited for by
-//	starter, one a pool            NewPool      the pool is closed, all        Close
+//	starter, one a pool            New...Pool   the pool is closed, all        Close
 //	                                            workers are reaped
 //	watcher, one a worker          starter      the process is reaped          starter
 //	standard error, one a worker   watcher      the pipe ends, at most 50 ms   watcher
