@@ -133,7 +133,7 @@ func (d *dirWatch) watch(tree dirTree) (added bool, failed error) {
 	d.gone, d.lost = nil, false
 	d.mu.Unlock()
 	for _, path := range gone {
-		d.forget(path)
+		d.remove(path)
 	}
 	d.forgetUnmounted()
 	for path := range d.watched {
