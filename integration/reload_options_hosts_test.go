@@ -285,11 +285,11 @@ func daemonEffects(e *effects) []optionEffect {
 	at := func(name string) string { return filepath.Join(e.dir, name) }
 	both := func(file string) any { return map[string]any{"info": "*console", "debug": file} }
 	return []optionEffect{
-		{option: "log", before: both(at("a.log")), after: both(at("b.log")), see: logTo("b.log"), want: [2]string{"not there", "there"}},
+		{option: "log", before: both(at("a.log")), after: both(at("b.log")), with: options{"gatehouse_log": nil}, see: logTo("b.log"), want: [2]string{"not there", "there"}},
 		{option: "gatehouse_log", before: both(at("c.log")), after: both(at("d.log")), with: options{"log": at("e.log")}, see: logTo("d.log"),
 			want: [2]string{"not there", "there"}},
 		{option: "gatehouse_log_format", before: "json", after: "text", see: (*effects).logForm, want: [2]string{"json", "text"}},
-		{option: "debug", after: true, see: func(e *effects) string {
+		{option: "debug", after: true, with: options{"gatehouse_log": nil}, see: func(e *effects) string {
 			from, user, last := len(e.log.String()), e.someone("user"), e.someone("user")
 			c, _ := session(e.t, e.clients(), "localhost", user, "secret", "desk")
 			_ = c.Close()

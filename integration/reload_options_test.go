@@ -102,6 +102,7 @@ func startEffects(t *testing.T) *effects {
 	maps.Copy(e.base, options{
 		"gatehouse_self_signed": nil, "certificates": "certs", "gatehouse_log_format": "json",
 		"gatehouse_guard": false, "gatehouse_external_auth_start_timeout": 2,
+		"gatehouse_log": map[string]any{"info": "*console", "debug": filepath.Join(dir, "all.log")},
 	})
 	e.reloadable = &reloadable{dir: dir}
 	e.reloadable = &reloadable{
@@ -181,6 +182,17 @@ func TestReload_everyOption(t *testing.T) {
 		t.Error("it was restarted")
 	}
 	text := e.log.String() + e.shown.String()
+	logs, err := filepath.Glob(filepath.Join(e.dir, "*.log"))
+	if err != nil || len(logs) < 5 {
+		t.Errorf("log files: %v, %v", logs, err)
+	}
+	for _, path := range logs {
+		log, err := os.ReadFile(path)
+		if err != nil {
+			t.Error(err)
+		}
+		text += string(log)
+	}
 	for _, secret := range []string{"canary", seedOne, seedTwo} {
 		if at := strings.Index(text, secret); at >= 0 {
 			t.Errorf("a secret is shown: %s", text[max(0, at-200):at+100])
