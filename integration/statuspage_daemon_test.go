@@ -2,10 +2,14 @@ package integration
 
 import (
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // The page of the real daemon shows what happens to real clients.
@@ -80,6 +84,39 @@ func TestStatusPage_daemon(t *testing.T) {
 	}
 	keep(t, p, "daemon")
 	p.clean(t, origin)
+}
+
+// A page of another site, in the browser of somebody who can reach the listener, learns nothing by any way that a page has.
+func TestStatusPage_otherSites(t *testing.T) {
+	s, m := newSchool(time.Now())
+	origin, _ := serveSchool(t, s, m)
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = io.WriteString(w, "<!doctype html><title>elsewhere</title>")
+	}))
+	t.Cleanup(other.Close)
+	p := startBrowser(t).open(t, other.URL+"/")
+	p.eval(t, fmt.Sprintf("window.origin_ = %q", origin))
+	element := func(tag, attribute string) string {
+		return fmt.Sprintf(`new Promise((done, failed) => { const el = document.createElement(%q); el.onload = done; el.onerror = failed;
+			el.rel = "stylesheet"; el[%q] = origin_ + "/status.json"; document.head.append(el); })`, tag, attribute)
+	}
+	for name, way := range map[string]string{
+		"fetch":            `fetch(origin_ + "/status.json")`,
+		"fetch without":    `fetch(origin_ + "/status.json", {mode: "no-cors"})`,
+		"metrics":          `fetch(origin_ + "/metrics", {credentials: "include"})`,
+		"reload":           `fetch(origin_ + "/reload", {method: "POST", mode: "no-cors"})`,
+		"script":           element("script", "src"),
+		"image":            element("img", "src"),
+		"style":            element("link", "href"),
+		"events":           `new Promise((done, failed) => { const e = new EventSource(origin_ + "/status.json"); e.onopen = e.onmessage = done; e.onerror = () => { e.close(); failed(); }; })`,
+		"WebSocket":        `new Promise((done, failed) => { const w = new WebSocket(origin_.replace("http", "ws") + "/status.json"); w.onopen = done; w.onerror = failed; })`,
+		"a frame's inside": `new Promise((done, failed) => { const f = document.createElement("iframe"); f.src = origin_ + "/"; f.onload = () => f.contentDocument && f.contentDocument.body.innerText ? done() : failed(); document.body.append(f); })`,
+	} {
+		if got := p.eval(t, way+`.then(() => "it works", () => "no")`); got != `"no"` {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
 }
 
 // unusedAddress returns a port of 127.0.0.1 that nobody used a moment ago.
