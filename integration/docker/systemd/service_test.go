@@ -72,20 +72,20 @@ func (m *machine) certify(t *testing.T, dir, owner, mode, host string) *xmpptest
 func TestService_start(t *testing.T) {
 	onEach(t, serving, func(t *testing.T, m *machine) {
 		m.setUp(t, simple, "")
-		for _, bad := range []struct{ break_, why string }{
+		for _, bad := range []struct{ deed, why string }{
 			{"rm " + configFile, configFile + ": no such file or directory"},
 			{"echo 'VirtualHost(' >" + configFile + "; chgrp gatehouse " + configFile, configFile + ":1: "},
 			{"echo 'VirtualHost \"x\"' >" + configFile + "; chmod 600 " + configFile, configFile + ": may not be read by "},
 		} {
-			m.sh(t, bad.break_)
+			m.sh(t, bad.deed)
 			m.fails(t, "systemctl start gatehouse")
 			for property, want := range map[string]string{"ActiveState": "failed", "ExecMainStatus": "78", "NRestarts": "0"} {
 				if got := m.property(t, property); got != want {
-					t.Errorf("after %s: %s is %s, want %s", bad.break_, property, got, want)
+					t.Errorf("after %s: %s is %s, want %s", bad.deed, property, got, want)
 				}
 			}
 			if shown := m.sh(t, "systemctl status --no-pager gatehouse || true"); !strings.Contains(shown, bad.why) {
-				t.Errorf("after %s systemctl status does not say %q:\n%s", bad.break_, bad.why, shown)
+				t.Errorf("after %s systemctl status does not say %q:\n%s", bad.deed, bad.why, shown)
 			}
 		}
 		m.sh(t, "rm "+configFile)
