@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -25,15 +26,19 @@ type CheckCmd struct {
 // Run implements the command. A file that serve would refuse is exitConfig.
 func (cmd *CheckCmd) Run(g *globals) error {
 	cfg, warnings, err := config.Load(cmd.Config)
+	who, errUser := findIdentity(cmd.User)
+	if errUser != nil {
+		return exit(exitUsage, "--user: %w", errUser)
+	}
 	if cmd.Query != "" {
 		if err != nil {
 			return exit(exitConfig, "%w", err)
 		}
+		if !who.self { // what this one may, the script may not there
+			fmt.Fprintf(g.Stderr, "The script runs as %s now, and as %s for the daemon: runuser -u %[2]s -- gatehouse check --query ... asks as that user.\n",
+				userName(os.Geteuid()), who.name)
+		}
 		return cmd.query(cfg, g)
-	}
-	who, errUser := findIdentity(cmd.User)
-	if errUser != nil {
-		return exit(exitUsage, "--user: %w", errUser)
 	}
 	out := g.Stdout
 	if cmd.Quiet {

@@ -47,6 +47,17 @@ func TestCheckCmd_queryTellsTheOtherProtocol(t *testing.T) {
 	}
 }
 
+// A script that root may run may be one that the daemon may not.
+func TestCheckCmd_queryTellsWhoAsks(t *testing.T) {
+	path := writeConfig(t, tableScript)
+	for user, want := range map[string]bool{"nobody": true, userName(os.Geteuid()): false} {
+		_, _, stderr := command("", "check", "--user", user, "--config", path, "--query", "isuser:alice:localhost")
+		if told := strings.Contains(stderr, "as nobody for the daemon: runuser -u nobody -- gatehouse check --query"); told != want {
+			t.Errorf("%s: told: %v; %s", user, told, stderr)
+		}
+	}
+}
+
 // What is typed for --query is not shown, neither by the terminal nor by the
 // exchange.
 func TestCheckCmd_queryPasswordIsNotEchoed(t *testing.T) {
