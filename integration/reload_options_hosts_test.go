@@ -39,7 +39,7 @@ func hostEffects(e *effects) []optionEffect {
 
 		{option: "external_auth_command", inHost: true, before: "./auth.sh", after: "./other.sh", see: alice, want: [2]string{letIn, "not-authorized"}},
 		{option: "external_auth_command", inHost: true, before: []any{"./auth.sh"}, after: []any{"./auth.sh", canarySecret}, see: alice, want: [2]string{letIn, letIn}},
-		{option: "external_auth_protocol", inHost: true, after: "ejabberd", host: options{"external_auth_timeout": 0.3, "gatehouse_external_auth_start_timeout": 0.3},
+		{option: "external_auth_protocol", inHost: true, after: "ejabberd", host: options{"external_auth_timeout": 1, "gatehouse_external_auth_start_timeout": 1},
 			see: alice, want: [2]string{letIn, temporary}},
 		{option: "external_auth_timeout", inHost: true, before: 5, after: 0.1, see: func(e *effects) string { return e.password(e.someone("slow"), "secret") },
 			want: [2]string{letIn, temporary}},
@@ -49,7 +49,7 @@ func hostEffects(e *effects) []optionEffect {
 		{option: "gatehouse_external_auth_start_timeout", after: 1, elsewhere: "processes that are new at the right moment: TestPool_reloadChangesTimesInPlace"},
 		{option: "gatehouse_external_auth_pty", inHost: true, after: false, see: func(e *effects) string { return e.password("tty", "x") },
 			want: [2]string{letIn, "not-authorized"}},
-		{option: "gatehouse_external_auth_queue", inHost: true, after: 1, see: (*effects).queued, want: [2]string{"3 of 3", "2 of 3"}},
+		{option: "gatehouse_external_auth_queue", inHost: true, after: 1, see: (*effects).queued, want: [2]string{"all", "some"}},
 
 		{option: "gatehouse_auth_cache", inHost: true, after: true, see: askedTwice("secret"), want: [2]string{"2", "1"}},
 		{option: "gatehouse_auth_cache_yes", inHost: true, after: 0, host: caching(nil), see: askedTwice("secret"), want: [2]string{"1", "2"}},
@@ -82,8 +82,8 @@ func hostEffects(e *effects) []optionEffect {
 		{option: "gatehouse_guard_address_attempts", before: 1, after: 50, with: e.guarding(0), see: threeGuesses(1, 9), want: [2]string{temporary, "not-authorized"}},
 		{option: "gatehouse_guard_user_attempts", before: 1, after: 50, with: e.guarding(0), see: threeGuesses(9, 1), want: [2]string{temporary, "not-authorized"}},
 		{option: "gatehouse_guard_half_life", after: 60, elsewhere: "time: all of the guard's settings are one value; TestGuard_reload"},
-		{option: "gatehouse_guard_delay", before: 0, after: 3, with: e.guarding(3), want: [2]string{"fast", "slow"},
-			see: func(e *effects) string { return lasting(func() { threeGuesses(1, 1)(e) }, while) }},
+		{option: "gatehouse_guard_delay", before: 0, after: 6, with: e.guarding(3), want: [2]string{"fast", "slow"},
+			see: func(e *effects) string { return lasting(func() { threeGuesses(1, 1)(e) }, 2*while) }},
 		{option: "gatehouse_guard_allow", before: []any{}, after: []any{"198.18.0.0/15"}, with: e.guarding(1), see: threeGuesses(1, 1),
 			want: [2]string{temporary, "not-authorized"}},
 
@@ -153,16 +153,21 @@ func (e *effects) crowdOf(n int) (in int) {
 
 // workers is how many processes there are once three were wanted.
 func (e *effects) workers() string {
-	e.crowdOf(3)
-	for _, h := range e.status(e.t).Hosts {
-		if h.Name == "localhost" {
-			return fmt.Sprint(h.Pool.Size)
+	size := 2
+	for tries := 0; size == 2 && tries < 5; tries++ { // on a busy machine three may not come at once
+		e.crowdOf(3)
+		for _, h := range e.status(e.t).Hosts {
+			if h.Name == "localhost" {
+				size = h.Pool.Size
+			}
 		}
 	}
-	return "no host"
+	return fmt.Sprint(size)
 }
 
-func (e *effects) queued() string { return fmt.Sprintf("%d of 3", e.crowdOf(3)) }
+func (e *effects) queued() string {
+	return map[bool]string{true: "all", false: "some"}[e.crowdOf(5) == 5]
+}
 
 // askedTwice is how often the script is asked if somebody logs in twice.
 func askedTwice(password string) func(e *effects) string {

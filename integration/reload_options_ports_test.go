@@ -8,12 +8,13 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"gatehouse.im/gatehouse/internal/xmpptest"
 )
 
-// a while is as long as a test waits to see that nothing happens.
+// while is as long as a test waits to see that nothing happens.
 const while = 600 * time.Millisecond
 
 // reached says whether somebody listens at an address.
@@ -238,11 +239,13 @@ func (e *effects) visitors() string {
 		_ = c.SetReadDeadline(time.Now().Add(patience))
 		_, _ = c.Read(make([]byte, 1)) // it is served, or not
 	}
-	var list []string
-	for _, c := range all {
-		list = append(list, map[bool]string{true: "closed", false: "open"}[ended(c, 50*time.Millisecond)])
+	var list [len(all)]string
+	var waiting sync.WaitGroup
+	for i, c := range all {
+		waiting.Go(func() { list[i] = map[bool]string{true: "closed", false: "open"}[ended(c, while/2)] })
 	}
-	return strings.Join(list, " ")
+	waiting.Wait()
+	return strings.Join(list[:], " ")
 }
 
 // longMessage is what becomes of a session that sends 20,000 bytes.
