@@ -114,21 +114,36 @@ func scriptFiles(command []string, dir string) []string {
 // interpreters are programs whose first argument is a script.
 var interpreters = []string{"sh", "bash", "dash", "python", "perl", "php", "ruby", "node", "lua"}
 
-// missingScript returns the script that an interpreter is to run, if it is not
-// there; after an option that may be code, nobody knows.
+// wrappers are programs that run another one.
+var wrappers = []string{"env", "sudo", "doas", "runuser", "nice", "timeout", "setsid", "stdbuf", "nohup"}
+
+// scriptEnds are the ends of names by which an argument is known as a script, behind options or another program's name.
+var scriptEnds = []string{".sh", ".py", ".pl", ".php", ".rb", ".js", ".lua"}
+
+// missingScript returns the script that a program is to run, if it is not
+// there: the first argument of an interpreter, or the path of a script behind
+// options ("python3 -u /srv/auth.py") or another program ("sudo /srv/auth.py").
+// What else may follow an option, such as code, nobody knows.
 func missingScript(command []string, dir string) string {
 	name := strings.TrimRight(filepath.Base(command[0]), "0123456789.")
-	if len(command) < 2 || !slices.Contains(interpreters, name) || strings.HasPrefix(command[1], "-") {
+	if !slices.Contains(interpreters, name) && !slices.Contains(wrappers, name) {
 		return ""
 	}
-	path := command[1]
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(dir, path)
+	for i, arg := range command[1:] {
+		first := i == 0 && slices.Contains(interpreters, name) && !strings.HasPrefix(arg, "-")
+		path := strings.HasPrefix(arg, "/") || strings.HasPrefix(arg, "./")
+		if !first && !(path && slices.Contains(scriptEnds, filepath.Ext(arg)) && !strings.ContainsAny(arg, " \t\n;")) {
+			continue
+		}
+		if !filepath.IsAbs(arg) {
+			arg = filepath.Join(dir, arg)
+		}
+		if _, err := os.Stat(arg); errors.Is(err, fs.ErrNotExist) {
+			return arg
+		}
+		return "" // what follows are arguments of the script's own
 	}
-	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-		return ""
-	}
-	return path
+	return ""
 }
 
 // scriptFile explains one file of a command and finds what is wrong with it.
