@@ -89,6 +89,9 @@ func (s section) commandLine(line string) ([]string, error) {
 	if wholeErr == nil {
 		return []string{whole}, nil
 	}
+	if strings.HasPrefix(line, "@") {
+		return nil, errors.New("begins with @, which is a socket for a changed mod_auth_external; gatehouse starts a program: name the one behind the socket")
+	}
 	if _, err := os.Stat(s.resolve(line)); err == nil {
 		return nil, wholeErr
 	}

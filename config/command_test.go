@@ -56,6 +56,7 @@ func TestLoad_command(t *testing.T) {
 		{"missing", `"DIR/nothing.sh"`, nil, "there is no file DIR/nothing.sh"},
 		{"missing with arguments", `"DIR/nothing.sh -v"`, nil, "there is no file DIR/nothing.sh"},
 		{"missing bare name", `"no-such-program-here"`, nil, `no program "no-such-program-here" in PATH, and no file DIR/no-such-program-here`},
+		{"socket", `"@/run/auth.sock"`, nil, "begins with @, which is a socket for a changed mod_auth_external"},
 		{"missing list", `{ "./nothing.sh" }`, nil, "there is no file DIR/nothing.sh"},
 		{"not executable", `"./plain.txt"`, nil, "DIR/plain.txt is not executable; chmod +x DIR/plain.txt"},
 		{"directory", `"DIR/sub"`, nil, "DIR/sub is a directory"},
