@@ -82,8 +82,9 @@ func TestCourier_diskHangs(t *testing.T) {
 	var text strings.Builder
 	buf := make([]byte, 1<<16)
 	for !strings.Contains(text.String(), "info again") {
-		if !ready(t, r) {
+		if !ready(t, r) { // the line may still come too early
 			l.Logger().Info("again")
+			continue
 		}
 		n, err := r.Read(buf)
 		if err != nil {
