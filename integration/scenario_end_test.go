@@ -187,3 +187,31 @@ func TestEnd_zombies(t *testing.T) {
 	}
 	d.stop(t)
 }
+
+// TestEnd_zombiesOfTheirOwn: so is what a script detaches, with a session of its own like those of the scripts.
+func TestEnd_zombiesOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	script := filepath.Join(dir, "auth.sh")
+	text := fmt.Sprintf(`#!/bin/sh
+read -r query
+detached=%s/$$.detached
+setsid sh -c ": >$detached; sleep 0.3" &
+until [ -e "$detached" ]; do sleep 0.01; done
+echo 1
+`, dir)
+	if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d := start(t, writeConfig(t, dir, []host{{"localhost", options{
+		"authentication": "external", "external_auth_command": script,
+	}}}, baseOptions(dir)))
+	for range 3 {
+		expectAuth(t, "alice", d.address(t, "starttls"), "localhost", "PLAIN", plain("alice", "secret"), "success")
+	}
+	until(t, "one child", patience, func() bool { return len(children(t, d.cmd.Process.Pid)) == 1 })
+	if got, _ := filepath.Glob(filepath.Join(dir, "*.detached")); len(got) != 3 {
+		t.Errorf("%d processes were detached", len(got))
+	}
+	d.stop(t)
+}

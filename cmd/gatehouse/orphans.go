@@ -29,6 +29,10 @@ const (
 	orphanTick = 5 * time.Millisecond
 	// reapPause is between two looks for zombies: each reads some files.
 	reapPause = 100 * time.Millisecond
+	// leaderPause is how long a zombie that leads a session is left to package
+	// extauth, whose processes all do, and which reaps them as soon as they end.
+	// After it the process is one that a script has detached.
+	leaderPause = 2 * time.Second
 )
 
 // adoptOrphans makes them children of this process, and reaps those that end.
@@ -39,16 +43,43 @@ func adoptOrphans() error {
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, unix.SIGCHLD)
 	go func() { // until the process ends
-		for range ended {
-			for _, pid := range children() {
-				if isOrphan(pid) {
-					reap(pid)
-				}
+		var again <-chan time.Time
+		leaders := make(map[zombie]time.Time)
+		for {
+			select {
+			case <-ended:
+			case <-again:
+			}
+			leaders, again = reapOrphans(leaders, time.Now()), nil
+			if len(leaders) > 0 {
+				again = time.After(leaderPause)
 			}
 			time.Sleep(reapPause)
 		}
 	}()
 	return nil
+}
+
+// reapOrphans reaps the zombies that nobody else does. It takes and returns the
+// leaders of a session among the zombies, and when each was seen first.
+func reapOrphans(leaders map[zombie]time.Time, now time.Time) map[zombie]time.Time {
+	left := make(map[zombie]time.Time)
+	for _, pid := range children() {
+		z, leader, ok := asZombie(pid)
+		if !ok {
+			continue
+		}
+		since, seen := leaders[z]
+		if !seen {
+			since = now
+		}
+		if leader && now.Sub(since) < leaderPause {
+			left[z] = since
+			continue
+		}
+		reap(pid)
+	}
+	return left
 }
 
 // endOrphans ends all children, when no script is left: they are asked to, and
@@ -101,14 +132,24 @@ func children() (pids []int) {
 	return pids
 }
 
-// isOrphan says whether a child is none that package extauth has started and
-// waits for: each of those leads a session.
-func isOrphan(pid int) bool {
+// zombie is a child that has ended and was not reaped.
+type zombie struct {
+	pid     int
+	started string // in ticks of the kernel; numbers come again
+}
+
+// asZombie says whether a child is one, and whether it leads a session: see
+// proc_pid_stat(5).
+func asZombie(pid int) (z zombie, leader, ok bool) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return false
+		return zombie{}, false, false
 	}
-	// After the name, which may hold anything: state, parent, group, session.
+	// After the name, which may hold anything: state, parent, group, session, and
+	// 16 more until the start.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	return len(fields) > 3 && fields[3] != strconv.Itoa(pid)
+	if len(fields) < 20 || fields[0] != "Z" {
+		return zombie{}, false, false
+	}
+	return zombie{pid, fields[19]}, fields[3] == strconv.Itoa(pid), true
 }
