@@ -91,7 +91,8 @@ docker_debian() {
 		sed -n 's/^[a-z]* main \(https\{0,1\}:\)/\1/p' | head -1)
 	timeout 900 debootstrap --variant=minbase --include=ca-certificates "$1" "$tree" ${mirror:+"$mirror"} >"$work/log-$1" 2>&1 ||
 		{ tail -5 "$work/log-$1" "$tree/debootstrap/debootstrap.log" >&2; echo "debian:$1-slim can be neither pulled nor made" >&2; return 1; }
-	apt-config dump | grep -iE '^Acquire::(https?::proxy(::[^ ]+)? |check-)' >"$tree/etc/apt/apt.conf.d/90machine" || true
+	# No proxy: the image is kept, and the proxy of this machine may be another one tomorrow.
+	apt-config dump | grep -i '^Acquire::check-' >"$tree/etc/apt/apt.conf.d/90machine" || true
 	cp /etc/ssl/certs/ca-certificates.crt "$tree/etc/ssl/certs/"
 	tar -C "$tree" -c . | docker import - "debian:$1-slim" >/dev/null || return 1
 	remove_tree "$tree"

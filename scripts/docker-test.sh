@@ -45,7 +45,9 @@ if ! docker_have golang:1.26-bookworm; then
 fi
 
 say "building the image"
-docker build --build-arg GOPROXY="$(go env GOPROXY)" --tag gatehouse:test . >"$work/log" 2>&1 || { tail -20 "$work/log" >&2; exit 1; }
+# With the network of this machine, whose proxy may be on 127.0.0.1.
+docker build --network host --build-arg http_proxy --build-arg https_proxy --build-arg no_proxy --build-arg GOPROXY="$(go env GOPROXY)" \
+	--tag gatehouse:test . >"$work/log" 2>&1 || { tail -20 "$work/log" >&2; exit 1; }
 go build -o "$work/gatehouse" ./cmd/gatehouse
 
 mkdir "$work/config"
