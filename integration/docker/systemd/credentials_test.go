@@ -13,23 +13,21 @@ import (
 // TestCredentials: a secret and a key that only root may read reach the service as credentials, as docs/install.md has it,
 // and a renewed one does when it is restarted. A reload works as without them.
 func TestCredentials(t *testing.T) {
-	const config = `
-certificates = ENV_CREDENTIALS_DIRECTORY
-VirtualHost "` + host + `"
+	documented := func(language, first string) string {
+		return strings.ReplaceAll(block(t, "install.md", language, first), "example.org", host)
+	}
+	config := documented("lua", "certificates = ENV_CREDENTIALS_DIRECTORY\n") + `
 	authentication = "external"
 	external_auth_command = "` + scriptFile + `"
-	token_secret = Credential("token_secret")
 	otp_seed = "JBSWY3DPEHPK3PXP"
 `
-	const dropIn = `
-LoadCredential=token_secret:/etc/gatehouse/token_secret
-LoadCredential=example.test.crt:/root/keys/example.test.crt
-LoadCredential=example.test.key:/root/keys/example.test.key
-`
+	dropIn := strings.TrimPrefix(documented("ini", "[Service]\nLoadCredential="), "[Service]\n")
+	lent := strings.TrimSpace(documented("sh", "CREDENTIALS_DIRECTORY="))
 	onEach(t, serving, func(t *testing.T, m *machine) {
+		keys := letsEncrypt(t, m)
 		renew := func(secret string) *xmpptest.Pair {
 			m.write(t, "/etc/gatehouse/token_secret", "root", "600", secret)
-			return m.certify(t, "/root/keys", "root", "600", host)
+			return m.certify(t, keys, "root", "600", host)
 		}
 		// serves logs in with a token of the present secret, and returns it.
 		serves := func(what string, pair *xmpptest.Pair) (token string) {
@@ -68,7 +66,7 @@ LoadCredential=example.test.key:/root/keys/example.test.key
 		m.write(t, configFile, "root:gatehouse", "640", strings.Replace(config, "external_auth_command", "external_auth_comand", 1))
 		m.fails(t, "systemctl reload gatehouse")
 		m.answers(t, host, "alice", "other", "success")
-		out := m.sh(t, "CREDENTIALS_DIRECTORY=/run/credentials/gatehouse.service gatehouse check --config "+configFile+" 2>&1 || true")
+		out := m.sh(t, lent+" --config "+configFile+" 2>&1 || true")
 		if !strings.Contains(out, "external_auth_command") || strings.Contains(out, "token_secret:") {
 			t.Errorf("gatehouse check says\n%s", out)
 		}

@@ -8,19 +8,25 @@ import (
 	"gatehouse.im/gatehouse/internal/xmpptest"
 )
 
-// steps returns a block of docs/install.md by its first line, for a shell.
-func steps(t *testing.T, first string) string {
+// block returns a block of a page in docs by its language and how it begins.
+func block(t *testing.T, page, language, first string) string {
 	t.Helper()
-	text, err := os.ReadFile("../../../docs/install.md")
+	text, err := os.ReadFile("../../../docs/" + page)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, after, found := strings.Cut(string(text), "```sh\n"+first)
-	block, _, closed := strings.Cut(after, "```\n")
+	_, after, found := strings.Cut(string(text), "```"+language+"\n"+first)
+	rest, _, closed := strings.Cut(after, "```\n")
 	if !found || !closed {
-		t.Fatalf("docs/install.md has no block that begins with %q", first)
+		t.Fatalf("docs/%s has no block of %s that begins with %q", page, language, first)
 	}
-	return first + block
+	return first + rest
+}
+
+// steps returns a block of docs/install.md by how it begins, for a shell.
+func steps(t *testing.T, first string) string {
+	t.Helper()
+	return block(t, "install.md", "sh", first)
 }
 
 // installs installs a version of the package as docs/install.md does, and returns what that prints.
