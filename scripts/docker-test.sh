@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the image of the Dockerfile and tries it, with as few rights as docs/install.md says: a login from outside, reloads,
-# the health check, the end.
+# Builds the image of the Dockerfile and tries it, started as docs/install.md does it and with as few rights as it says: a login
+# from outside, reloads, the health check, the end.
 #
 # It uses the Docker daemon that is there, or, as root with dockerd and none running, one of its own that it stops again.
 # Where Docker's registry cannot be reached and debootstrap is installed, it makes the base images itself, from Debian's
@@ -10,12 +10,14 @@ cd "$(dirname "$0")/.."
 
 work=$(mktemp -d)
 container=
+volume=gatehouse-test-$$
 . scripts/docker-base.sh
 cleanup() {
 	status=$?
 	if [ -n "$container" ]; then
 		[ $status -eq 0 ] || docker logs "$container" >&2 || true
 		docker rm --force --volumes "$container" >/dev/null 2>&1 || true
+		docker volume rm --force "$volume" >/dev/null 2>&1 || true
 	fi
 	docker_stop
 	rm -rf "$work"
@@ -49,6 +51,8 @@ say "building the image"
 docker build --network host --build-arg http_proxy --build-arg https_proxy --build-arg no_proxy --build-arg GOPROXY="$(go env GOPROXY)" \
 	--tag gatehouse:test . >"$work/log" 2>&1 || { tail -20 "$work/log" >&2; exit 1; }
 go build -o "$work/gatehouse" ./cmd/gatehouse
+docker run --rm --entrypoint sh gatehouse:test -c '! command -v go && ! command -v cc && [ ! -e /src ] && [ ! -e /go ]' ||
+	fail "the image has what only its making needs"
 
 mkdir "$work/config"
 chmod 755 "$work" "$work/config"
@@ -65,8 +69,17 @@ config() {
 	cat "$work/new" >"$work/config/prosody.cfg.lua"
 }
 config 5
-container=$(docker run --detach --read-only --cap-drop ALL --security-opt no-new-privileges --publish 127.0.0.1::5222 \
-	--volume "$work/config:/etc/prosody:ro" --health-interval 1s --health-timeout 1s --health-retries 2 gatehouse:test)
+# The command of docs/install.md, but for names, the ports of this machine, and what makes health checks quick.
+quick="--health-interval 1s --health-timeout 1s --health-retries 2"
+run=$(sed -n '/^docker run /,/[^\\]$/p' docs/install.md | sed \
+	-e "s#--name gatehouse#--read-only --cap-drop ALL --security-opt no-new-privileges $quick#" \
+	-e "s#-p 5222:5222 -p 5223:5223#-p 127.0.0.1::5222#" \
+	-e "s#-v /etc/prosody:#-v '$work/config:#; s#:ro -v gatehouse:#:ro' -v $volume:#; s# gatehouse\$# gatehouse:test#")
+case $run in
+*"$quick"*"-p 127.0.0.1::5222"*"-v '$work/config:/etc/prosody:ro' -v $volume:"*" gatehouse:test") ;;
+*) fail "docs/install.md starts a container in a way that is new here: $run" ;;
+esac
+container=$(eval "$run")
 health_is() { [ "$(docker inspect --format '{{.State.Health.Status}}' "$container")" = "$1" ]; }
 wait_for 60 health_is healthy || fail "the container does not get healthy"
 [ "$(docker exec "$container" id -u)" = 5222 ] || fail "it runs as $(docker exec "$container" id -un)"
@@ -77,8 +90,9 @@ log_in wrong && fail "a wrong password is accepted"
 
 logged() { docker logs "$container" 2>&1 | grep -q "$1"; }
 config 6
+wait_for 20 logged '"msg":"reloaded","by":"file".*external_auth_timeout' || fail "it does not take a changed config by itself"
 docker kill --signal HUP "$container" >/dev/null
-wait_for 20 logged '"msg":"reloaded.*external_auth_timeout' || fail "it does not reload"
+wait_for 20 logged '"by":"SIGHUP"' || fail "it does not reload on SIGHUP"
 log_in secret || fail "after the reload a good login does not succeed"
 config 7
 docker exec "$container" gatehouse reload >"$work/log" 2>&1 || { cat "$work/log" >&2; fail "gatehouse reload fails"; }
