@@ -147,6 +147,38 @@ func TestDocs_migrateTable(t *testing.T) {
 	}
 }
 
+// TestDocs_dependencies: docs/dependencies.md has a row for each module that go.mod asks for, and for no other; a version that it
+// names is the one that is used.
+func TestDocs_dependencies(t *testing.T) {
+	t.Parallel()
+	page := readText(t, "../docs/dependencies.md")
+	rows := regexp.MustCompile("(?m)^\\| `([^`]+)`(?: (v[0-9.]+))? \\| \\S").FindAllStringSubmatch(page, -1)
+	used := make(map[string]bool)
+	for _, m := range regexp.MustCompile(`(?m)^\t(\S+) (v\S+)$`).FindAllStringSubmatch(readText(t, "../go.mod"), -1) {
+		module, version := m[1], m[2]
+		told := false
+		for _, row := range rows {
+			// A row may be about one package of the module, and need not have the number of its major version.
+			if row[1] != module && !strings.HasPrefix(row[1], module+"/") && !strings.HasPrefix(module, row[1]+"/v") {
+				continue
+			}
+			told = true
+			used[row[1]] = true
+			if row[2] != "" && row[2] != version {
+				t.Errorf("docs/dependencies.md has %s at %s, it is %s", module, row[2], version)
+			}
+		}
+		if !told {
+			t.Errorf("docs/dependencies.md does not say why %s is there", module)
+		}
+	}
+	for _, row := range rows {
+		if !used[row[1]] {
+			t.Errorf("docs/dependencies.md has %s, which go.mod does not ask for", row[1])
+		}
+	}
+}
+
 // TestDocs_messages: what docs/troubleshoot.md and docs/operate.md quote of the log and of commands is what the program
 // says.
 func TestDocs_messages(t *testing.T) {

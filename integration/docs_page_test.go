@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// A docPage is README.md or a page of docs/, cut into what a test needs of it.
+// A docPage is README.md, a page of docs/ or that of the Prosody module, cut into what a test needs of it.
 type docPage struct {
 	path  string // relative to this directory
 	text  string
@@ -56,7 +56,7 @@ func docPages(t *testing.T) []*docPage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	paths = append(paths, "../README.md")
+	paths = append(paths, "../README.md", "../prosody/README.md")
 	if len(paths) < 10 {
 		t.Fatalf("only %d pages", len(paths))
 	}
