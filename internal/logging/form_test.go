@@ -60,6 +60,25 @@ GATEHOUSE_WORKER=1
 	}
 }
 
+// TestForms_documented: the line that docs/log.md shows in three forms has these forms.
+func TestForms_documented(t *testing.T) {
+	r := &record{time: time.Date(2026, 11, 22, 6, 13, 36, 123e6, time.FixedZone("", 3600)), level: slog.LevelInfo, msg: "login"}
+	for _, a := range []slog.Attr{
+		slog.String("host", "example.org"), slog.String("user", "alice"), slog.String("mechanism", "PLAIN"),
+		slog.String("remote", "192.0.2.7:50412"), slog.String("tls", "TLS 1.3"), slog.String("verdict", "refused"),
+		slog.String("condition", "not-authorized"), slog.Duration("duration", 41200*time.Microsecond), slog.Int("worker", 1),
+		slog.Duration("queue", 0), slog.Duration("script", 41*time.Millisecond),
+	} {
+		r.fields = flatten(r.fields, "", a)
+	}
+	page := read(t, "../../docs/log.md")
+	for name, encode := range map[string]encoder{"text": encodeText, "json": encodeJSON, "journal": encodeJournal} {
+		if shown := string(encode(nil, r)); !strings.Contains(page, "\n"+shown+"```\n") {
+			t.Errorf("docs/log.md does not show as %s:\n%s", name, shown)
+		}
+	}
+}
+
 func TestForms_levels(t *testing.T) {
 	cases := []struct {
 		level                   slog.Level
