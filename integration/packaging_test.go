@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -243,13 +244,18 @@ func TestPackaging_socketActivation(t *testing.T) {
 	}
 }
 
-// TestPackaging_deb builds the Debian package and looks at what is in it.
+// TestPackaging_deb builds the Debian package as docs/install.md has it, and looks at what is in it.
 func TestPackaging_deb(t *testing.T) {
 	t.Parallel()
-	cmd := exec.Command("../packaging/deb/build.sh")
+	if documented := "\napt install \"./$(make deb)\"\n"; !strings.Contains(readText(t, "../docs/install.md"), documented) {
+		t.Errorf("docs/install.md has no %q", documented)
+	}
+	cmd := exec.Command("make", "deb")
 	var errs bytes.Buffer
-	cmd.Stderr = &errs
+	cmd.Dir, cmd.Stderr = "..", &errs
 	cmd.Env = append(os.Environ(), "VERSION=0~test")
+	// As by hand, though `make test` runs this.
+	cmd.Env = slices.DeleteFunc(cmd.Env, func(v string) bool { return strings.HasPrefix(v, "MAKE") || strings.HasPrefix(v, "MFLAGS=") })
 	name, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("%v: %v\n%s", cmd, err, &errs)
@@ -272,6 +278,8 @@ func TestPackaging_deb(t *testing.T) {
 		"usr/share/doc/gatehouse/examples/auth.sh":                          0o755,
 		"usr/share/doc/gatehouse/examples/mod_auth_gatehouse.lua":           0o644,
 		"usr/share/doc/gatehouse/examples/fail2ban/filter.d/gatehouse.conf": 0o644,
+		"usr/share/doc/gatehouse/examples/fail2ban/jail.d/gatehouse.conf":   0o644,
+		"usr/share/doc/gatehouse/examples/grafana/gatehouse.json":           0o644,
 		"usr/share/doc/gatehouse/examples/scripts-with-sudo.conf":           0o644,
 		"etc/gatehouse":         os.ModeDir | 0o755,
 		"etc/default/gatehouse": 0o644,
@@ -296,6 +304,13 @@ func TestPackaging_deb(t *testing.T) {
 		_ = packed.Close()
 		if want := output(t, "", program, "man", section); err != nil || got.String() != want {
 			t.Errorf("%s is not what the program prints (%v)", page, err)
+		}
+	}
+	for shell, path := range map[string]string{
+		"bash": "bash-completion/completions/gatehouse", "zsh": "zsh/vendor-completions/_gatehouse", "fish": "fish/vendor_completions.d/gatehouse.fish",
+	} {
+		if readText(t, filepath.Join(root, "usr/share", path)) != output(t, "", program, "completion", shell) {
+			t.Errorf("%s is not what the program prints", path)
 		}
 	}
 	output(t, filepath.Join(root, "usr/share/doc/gatehouse"), program, "check", "--config", "prosody.cfg.lua.example")

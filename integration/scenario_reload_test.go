@@ -133,7 +133,7 @@ func TestReload_removedHost(t *testing.T) {
 	})
 }
 
-// TestReload_brokenFile: with a file that cannot be used everything goes on as before; the log says where the error is,
+// TestReload_brokenFile: with a file that cannot be used everything goes on as before; the log says once where the error is,
 // and status page and metrics show it until the file is mended.
 func TestReload_brokenFile(t *testing.T) {
 	t.Parallel()
@@ -145,6 +145,7 @@ func TestReload_brokenFile(t *testing.T) {
 	}
 	last := strings.Count(string(good), "\n") + 1
 	const successful = "gatehouse_config_last_reload_successful"
+	told := 0
 	for name, broken := range map[string]struct {
 		line int
 		text string
@@ -154,9 +155,10 @@ func TestReload_brokenFile(t *testing.T) {
 		"no script":  {last, string(good) + "external_auth_command = '/there/is/no/script'\n"},
 	} {
 		s.skip()
-		if err := os.WriteFile(s.config, []byte(broken.text), 0o600); err != nil {
+		if err := renameOver(s.config, file{broken.text, 0o600}); err != nil { // nobody sees half of it
 			t.Fatal(err)
 		}
+		told++
 		place := fmt.Sprintf("%s:%d:", s.config, broken.line)
 		line := s.nextReload(t, refused, place)
 		if line.Level != "error" {
@@ -175,10 +177,13 @@ func TestReload_brokenFile(t *testing.T) {
 		}
 	}
 	s.skip()
-	if err := os.WriteFile(s.config, good, 0o600); err != nil {
+	if err := renameOver(s.config, file{string(good), 0o600}); err != nil {
 		t.Fatal(err)
 	}
 	s.nextReload(t, mended, "")
+	if n := strings.Count(s.log.String(), `"level":"error"`); n != told {
+		t.Errorf("%d errors in the log, want one for each of %d files", n, told)
+	}
 	if now := s.status(t).Config; !now.OK || now.Error != "" || !now.BrokenAt.IsZero() {
 		t.Errorf("mended: the status page has %+v", now)
 	}

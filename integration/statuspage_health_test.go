@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -76,7 +77,7 @@ func expired(t testing.TB, dir, name string) {
 // TestHealth_states: what the table in docs/metrics.md says.
 func TestHealth_states(t *testing.T) {
 	t.Parallel()
-	m := newMeasured(t, []host{{"localhost", options{"authentication": "external", "external_auth_command": "./auth.sh"}}}, nil)
+	m := newMeasured(t, []host{{"localhost", options{"authentication": "external", "external_auth_command": "./auth.sh", "external_auth_timeout": 60}}}, nil)
 	expired(t, filepath.Join(m.dir, "certs"), "localhost")
 	m.global["ssl"] = map[string]any{
 		"certificate": filepath.Join(m.dir, "certs", "localhost.crt"), "key": filepath.Join(m.dir, "certs", "localhost.key"),
@@ -123,6 +124,18 @@ func TestHealth_states(t *testing.T) {
 	m.expect(t, "a question", map[string]float64{`pool_busy{host="localhost"}`: 1})
 	m.signal(t, syscall.SIGTERM)
 	m.healthIs(t, "shutting down", "503 the daemon is starting or shutting down")
+	until(t, "the port is closed", patience, func() bool {
+		c, err := net.Dial("tcp", m.address(t, "starttls"))
+		if err == nil {
+			_ = c.Close()
+		}
+		return err != nil
+	})
+	select {
+	case <-ended:
+		t.Error("the question was not answered, so that it proves little that the port is closed")
+	default:
+	}
 	m.remove(t, "held")
 	<-ended
 	if code := m.wait(t); code != exitOK {

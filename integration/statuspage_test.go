@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -224,6 +225,12 @@ func testStatusPageMoves(t *testing.T, b *browser) {
 	// Curves move.
 	p.eval(t, `window.before = document.querySelector("#curve path.accepted").getAttribute("d")`)
 	p.until(t, `document.querySelector("#curve path.accepted").getAttribute("d") !== window.before`)
+
+	// Certificates show how long they last, the shortest first.
+	want := `(?s)^\s*3[23] days\s+staff\.school\.example\b.*\b6[01] days\s+school\.example\b.*\b8[78] days\s+webchat\.example\b`
+	if got := p.text(t, "#certificates tbody"); !regexp.MustCompile(want).MatchString(got) {
+		t.Errorf("certificates: %q", got)
+	}
 
 	// A failure shows with its cause, and text stays text.
 	const script, cause = `/bin/<img src=x onerror=alert(1)>`, `<script>alert("cause")</script>`
