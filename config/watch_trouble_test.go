@@ -3,6 +3,7 @@ package config
 import (
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -119,5 +120,48 @@ func TestWatcher_unwatchable(t *testing.T) {
 	w.Close()
 	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "level=WARN") || !strings.Contains(got, "does not let") {
 		t.Errorf("log %q", got)
+	}
+}
+
+// TestDirWatch_names: what has several names is not watched by any of them once all are gone, nor does a name that then
+// belongs to another file end the daemon.
+func TestDirWatch_names(t *testing.T) {
+	for range 10 { // the names come in any order
+		dir := writeFiles(t, "a", "1", "c", "2")
+		path := func(name string) string { return filepath.Join(dir, name) }
+		notify, err := fsnotify.NewWatcher()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := newDirWatch(notify)
+		defer d.close()
+		follow := func(files ...string) {
+			t.Helper()
+			var s Sources
+			for _, name := range files {
+				s.Files = append(s.Files, path(name))
+			}
+			if err := d.follow(s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		follow("a", "c")
+		if err := os.Link(path("a"), path("b")); err != nil {
+			t.Fatal(err)
+		}
+		follow("a", "b", "c")
+		if err := os.Link(path("c"), path("new")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path("new"), path("a")); err != nil {
+			t.Fatal(err)
+		}
+		follow("a", "c")
+		follow("c")
+		follow("b", "c")
+		follow()
+		if left := notify.WatchList(); len(left) > 0 {
+			t.Errorf("still watched: %q", left)
+		}
 	}
 }

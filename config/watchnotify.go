@@ -168,9 +168,17 @@ func (d *dirWatch) watch(tree dirTree) (added bool, failed error) {
 	return added, failed
 }
 
+// remove ends the watching of a path, and of its other names: the kernel has one watch for all of them, and fsnotify knows it
+// by one. It must not keep a name that is not in watched: to add that again, for another file, confuses it.
 func (d *dirWatch) remove(path string) {
-	d.forget(path)
+	what := d.watched[path]
 	_ = d.notify.Remove(path) // it may have gone by itself
+	maps.DeleteFunc(d.watched, func(other string, is stamp) bool {
+		if is == what {
+			_ = d.notify.Remove(other)
+		}
+		return is == what
+	})
 }
 
 // forgetUnmounted notes what the kernel does not watch any more without a word: what was on a file system that is gone from
@@ -181,10 +189,4 @@ func (d *dirWatch) forgetUnmounted() {
 		told[d.watched[path]] = true
 	}
 	maps.DeleteFunc(d.watched, func(_ string, what stamp) bool { return !told[what] })
-}
-
-// forget notes that a path is not watched any more. Nor are its other names: the kernel has one watch for all of them.
-func (d *dirWatch) forget(path string) {
-	what := d.watched[path]
-	maps.DeleteFunc(d.watched, func(_ string, other stamp) bool { return other == what })
 }
