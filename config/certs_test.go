@@ -145,7 +145,7 @@ func TestLoad_unreadableKey(t *testing.T) {
 	}
 	writeFile(t, filepath.Join(dir, "prosody.cfg.lua"), external+"ssl = { certificate = 'certs/a.example.crt', key = 'certs/a.example.key' }")
 	_, _, err := Load(filepath.Join(dir, "prosody.cfg.lua"))
-	if err == nil || !strings.Contains(err.Error(), "a.example.key: not a regular file") {
+	if err == nil || !strings.Contains(err.Error(), "a.example.key: is a directory, not a file") {
 		t.Errorf("Load: %v", err)
 	}
 }

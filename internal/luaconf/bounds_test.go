@@ -292,3 +292,15 @@ func TestOpenFile_neverWaits(t *testing.T) {
 		}
 	}
 }
+
+// TestEval_neverWaits: nor does the config itself wait for such a file.
+func TestEval_neverWaits(t *testing.T) {
+	began := time.Now()
+	_, err := Eval(writeConfig(t, `x = FileContents "/proc/kmsg"`))
+	if err == nil {
+		t.Error("/proc/kmsg was read")
+	}
+	if took := time.Since(began); took > 20*readTime {
+		t.Errorf("took %v", took)
+	}
+}

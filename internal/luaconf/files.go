@@ -28,7 +28,11 @@ func OpenFile(path string) (*os.File, error) {
 		return nil, err
 	}
 	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
+	switch {
+	case err != nil:
+	case info.IsDir():
+		err = errors.New("is a directory, not a file")
+	case !info.Mode().IsRegular():
 		err = errors.New("not a regular file")
 	}
 	if err != nil {
@@ -47,20 +51,11 @@ func (e *evaluator) open(path string, limit int) (string, error) {
 	if abs, err := filepath.Abs(path); err == nil {
 		e.noteFile(abs)
 	}
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	f, err := OpenFile(path)
 	if err != nil {
 		return "", plainError(path, err)
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return "", plainError(path, err)
-	case info.IsDir():
-		return "", fmt.Errorf("%s: is a directory, not a file", path)
-	case !info.Mode().IsRegular():
-		return "", fmt.Errorf("%s: not a regular file", path)
-	}
 	data, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
 	switch {
 	case err != nil:
