@@ -13,6 +13,7 @@ import (
 
 const (
 	maxStderrLine = 400 // bytes of a line that are kept
+	maxEscaped    = 6   // bytes in which a script may show one of a password: \u0022, &quot;
 	stderrSecrets = 4   // passwords that are masked: a line may be read when the next query is on its way
 	stderrTail    = 3   // lines that are kept for the error of a worker that dies
 	stderrPerSec  = 10  // lines a second that a worker may log, after a burst
@@ -70,7 +71,7 @@ func (s *stderrLog) drain(f *os.File) {
 			case c == '\n':
 				dropped = s.add(line, dropped)
 				line = line[:0]
-			case len(line) < maxStderrLine+maxQueryBytes: // so that no password is cut before it is masked
+			case len(line) < maxStderrLine+maxEscaped*maxQueryBytes: // so that no password is cut before it is masked
 				line = append(line, c)
 			}
 		}

@@ -3,6 +3,7 @@ package extauth
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -89,6 +90,28 @@ func TestStderr_forgetsNoPasswordTooSoon(t *testing.T) {
 	_, dead := p.Auth(ctxBackground, "exit3", "example.org", "x")
 	if text := fmt.Sprint(err, dead, log.String()); strings.Contains(text, "alice") || !strings.Contains(text, mask) {
 		t.Errorf("%s", text)
+	}
+}
+
+// A password that takes more room than it has, since it is shown with escapes, is not cut before it is known.
+func TestStderr_longPasswordInEscapes(t *testing.T) {
+	password := strings.Repeat("ä", maxQueryBytes/2)
+	for _, shown := range []string{strings.Repeat(`\xc3\xa4`, maxQueryBytes/2), strings.Repeat("&#xe4;", maxQueryBytes/2)} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			_, _ = w.WriteString(strings.Repeat("x", maxStderrLine/2) + shown + "\n")
+			_ = w.Close()
+		}()
+		log := newStderrLog(&worker{pool: newPool(testConfig(t, variant{Generic, true, 1}, "plain"))})
+		log.hide(password)
+		log.drain(r)
+		_ = r.Close()
+		if last := log.last(); strings.Contains(last, shown[:6]) || !strings.Contains(last, mask) {
+			t.Errorf("%s", last)
+		}
 	}
 }
 
