@@ -118,10 +118,10 @@ func (b *builder) build(ctx context.Context, cfg *config.Config, old *parts) (_ 
 func (b *builder) buildPools(ctx context.Context, p, old *parts) error {
 	var (
 		wg   sync.WaitGroup
-		mu   sync.Mutex // guards errs, and the fields of p
-		errs []error
+		mu   sync.Mutex                           // guards the fields of p
+		errs = make([]error, len(p.config.Hosts)) // in the order of the hosts, whoever fails first: see stillBroken
 	)
-	for _, h := range p.config.Hosts {
+	for i, h := range p.config.Hosts {
 		if h.External == nil {
 			continue
 		}
@@ -130,12 +130,12 @@ func (b *builder) buildPools(ctx context.Context, p, old *parts) error {
 		if pool == nil {
 			wg.Go(func() {
 				pool, err := b.newPool(ctx, cfg, old)
-				mu.Lock()
-				defer mu.Unlock()
 				if err != nil {
-					errs = append(errs, fmt.Errorf("%s: host %s: %w", h.External.Pos, h.Name, err))
+					errs[i] = fmt.Errorf("%s: host %s: %w", h.External.Pos, h.Name, err)
 					return
 				}
+				mu.Lock()
+				defer mu.Unlock()
 				p.pools[h.Name], p.caches[h.Name] = pool, newPasswordCache(pool, b.metrics)
 				p.started = append(p.started, pool)
 			})
@@ -146,18 +146,18 @@ func (b *builder) buildPools(ctx context.Context, p, old *parts) error {
 		mu.Unlock()
 		wg.Go(func() {
 			update, err := pool.Prepare(ctx, cfg)
-			mu.Lock()
-			defer mu.Unlock()
 			if err != nil {
-				errs = append(errs, fmt.Errorf("%s: host %s: the new script is not taken into use: %w", h.External.Pos, h.Name, err))
+				errs[i] = fmt.Errorf("%s: host %s: the new script is not taken into use: %w", h.External.Pos, h.Name, err)
 				return
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			p.updates = append(p.updates, poolUpdate{h.Name, update})
 		})
 	}
 	wg.Wait()
-	if len(errs) > 0 {
-		return exit(exitConfig, "%w", errors.Join(errs...))
+	if err := errors.Join(errs...); err != nil {
+		return exit(exitConfig, "%w", err)
 	}
 	return nil
 }

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,6 +70,35 @@ func TestReload_knownTrouble(t *testing.T) {
 	}
 	if new(configState).stillBroken(errors.New(said)) {
 		t.Error("known before anything was broken")
+	}
+}
+
+// TestReload_severalScriptsFail: what two scripts say that do not start is said in the
+// same order, whichever is the first to end.
+func TestReload_severalScriptsFail(t *testing.T) {
+	r := startReplaced(t, "")
+	config := ""
+	for _, host := range []string{"b", "c"} {
+		script := fmt.Sprintf("#!/bin/sh\n[ -e %[1]s.slow ] && sleep 0.05\necho no %[1]s >&2\nexit 3\n", host)
+		if err := os.WriteFile(filepath.Join(r.dir, host+".sh"), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		config += fmt.Sprintf("VirtualHost '%[1]s.example' authentication = 'external' external_auth_command = './%[1]s.sh'\n", host)
+	}
+	r.write(config)
+	for _, slow := range []string{"b.slow", "c.slow"} {
+		path := filepath.Join(r.dir, slow)
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := r.reload(context.Background(), byCommand)
+		text := fmt.Sprint(err)
+		if b, c := strings.Index(text, "no b"), strings.Index(text, "no c"); b < 0 || c < b {
+			t.Errorf("%s: %s", slow, text)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
