@@ -139,17 +139,20 @@ type zombie struct {
 }
 
 // asZombie says whether a child is one, and whether it leads a session: see
-// proc_pid_stat(5).
+// proc_pid_stat(5). Where /proc hides what belongs to other users (ProtectProc= of
+// systemd), and a script has used sudo, it may.
 func asZombie(pid int) (z zombie, leader, ok bool) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	if err != nil || info.Signo == 0 {
 		return zombie{}, false, false
 	}
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	// After the name, which may hold anything: state, parent, group, session, and
 	// 16 more until the start.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) < 20 || fields[0] != "Z" {
-		return zombie{}, false, false
+	if len(fields) < 20 {
+		return zombie{pid: pid}, true, true
 	}
 	return zombie{pid, fields[19]}, fields[3] == strconv.Itoa(pid), true
 }
