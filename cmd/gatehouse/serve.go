@@ -117,7 +117,7 @@ func (d *daemon) end(hurry context.Context, served <-chan struct{}) {
 	}
 	d.logger.Log(context.Background(), level, "stopped", attrs...)
 	if d.log != nil {
-		_ = d.log.Close() // it goes with the process
+		_ = inTime(ctx, d.log.Close) // it goes with the process; a reload may hang where it opens the files anew
 	}
 }
 
