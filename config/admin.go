@@ -18,8 +18,8 @@ type AdminAddr struct {
 	Pos Pos
 }
 
-// maxSocketPath is the longest path of a unix socket: sun_path of unix(7) less its NUL.
-const maxSocketPath = 107
+// MaxSocketPath is the longest path of a unix socket: sun_path of unix(7) less its NUL.
+const MaxSocketPath = 107
 
 // admin reads gatehouse_admin. What the page shows (who logs in, from where) is for the operator alone, and there is no
 // password on it: so nothing but loopback will do.
@@ -55,9 +55,9 @@ func (s section) socketPath(text string) (path, why string) {
 	switch {
 	case strings.ContainsRune(path, 0):
 		return "", "holds a NUL character, which no path can"
-	case len(path) > maxSocketPath:
+	case len(path) > MaxSocketPath:
 		return "", "is too long for a socket: " + strconv.Itoa(len(path)) + " bytes as an absolute path, and the system takes " +
-			strconv.Itoa(maxSocketPath)
+			strconv.Itoa(MaxSocketPath)
 	case strings.HasSuffix(text, "/"):
 		return "", "is a directory; want the path of a socket in it"
 	}

@@ -229,15 +229,12 @@ func (a *adminPorts) addresses() []string {
 	return list
 }
 
-// maxSocketPath is the longest path of a unix socket: sun_path of unix(7) less its NUL.
-const maxSocketPath = 107
-
 // listenUnix makes a socket of a mode. The one that a daemon that was killed left
 // at the path is replaced; one that answers is not, nor is anything else. The
 // socket appears at the path with its mode, so that nobody slips in before.
 func listenUnix(ctx context.Context, path string, mode os.FileMode) (net.Listener, error) {
-	if len(path) > maxSocketPath {
-		return nil, fmt.Errorf("listen unix %s: too long for a socket, whose path has %d bytes at most", path, maxSocketPath)
+	if len(path) > config.MaxSocketPath {
+		return nil, fmt.Errorf("listen unix %s: too long for a socket, whose path has %d bytes at most", path, config.MaxSocketPath)
 	}
 	if err := makeDataDir(filepath.Dir(path)); err != nil {
 		return nil, err
@@ -276,7 +273,7 @@ func bindUnix(ctx context.Context, path string, mode os.FileMode) (_ *unixSocket
 		}
 	}()
 	at := s.private
-	if len(at) > maxSocketPath { // which path need not be
+	if len(at) > config.MaxSocketPath { // which path need not be
 		f, err := os.Open(dir)
 		if err != nil {
 			return nil, err

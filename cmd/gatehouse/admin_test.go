@@ -140,7 +140,7 @@ func TestListenUnix_longPaths(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(base) })
 	for _, name := range []int{1, 20, 50} {
-		dir := filepath.Join(base, strings.Repeat("d", maxSocketPath-len(base)-name-2))
+		dir := filepath.Join(base, strings.Repeat("d", config.MaxSocketPath-len(base)-name-2))
 		path := filepath.Join(dir, strings.Repeat("s", name))
 		ln, err := listenUnix(context.Background(), path, 0o600)
 		if err != nil {
