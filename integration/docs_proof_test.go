@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -43,5 +44,54 @@ func TestDocs_proofs(t *testing.T) {
 		if strings.HasPrefix(name, "Fuzz") && name != "FuzzSplit" && !named[name] { // FuzzSplit is of the tests' own client
 			t.Errorf("docs/reliability.md does not name %s", name)
 		}
+	}
+}
+
+// TestDocs_developers: what pages have developers run is there, also what takes too long to be run here: targets of make, and
+// tests and benchmarks that match the patterns of go test.
+func TestDocs_developers(t *testing.T) {
+	t.Parallel()
+	targets := regexp.MustCompile(`(?m)^([a-z-]+):`).FindAllStringSubmatch(readText(t, "../Makefile"), -1)
+	makes := regexp.MustCompile("(?m)(?:^ *|`)(?:[A-Z]+=\\S+ )?make ([a-z-]+)(?:$|`)")
+	goTest := regexp.MustCompile(`(?m)^ *(?:[A-Z_]+=\S+ )*go test (.*)$`)
+	seen := 0
+	for _, p := range docPages(t) {
+		for _, m := range makes.FindAllStringSubmatch(p.text, -1) {
+			seen++
+			if !slices.ContainsFunc(targets, func(target []string) bool { return target[1] == m[1] }) {
+				t.Errorf("%s: make has no %s", p.path, m[1])
+			}
+		}
+		for _, m := range goTest.FindAllStringSubmatch(p.text, -1) {
+			words := strings.Fields(strings.ReplaceAll(m[1], "'", ""))
+			at := slices.IndexFunc(words, func(word string) bool { return strings.HasPrefix(word, "./") })
+			if at < 0 {
+				t.Errorf("%s: go test %s names no package", p.path, m[1])
+				continue
+			}
+			files, err := filepath.Glob(filepath.Join("..", words[at], "*_test.go"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var source strings.Builder
+			for _, file := range files {
+				source.WriteString(readText(t, file))
+			}
+			for flag, kind := range map[string]string{"-run": "Test", "-bench": "Benchmark"} {
+				at := slices.Index(words, flag)
+				if at < 0 || words[at+1] == "^$" {
+					continue
+				}
+				seen++
+				pattern := regexp.MustCompile(words[at+1])
+				if !slices.ContainsFunc(regexp.MustCompile(`(?m)^func (`+kind+`\w+)\(`).FindAllStringSubmatch(source.String(), -1),
+					func(f []string) bool { return pattern.MatchString(f[1]) }) {
+					t.Errorf("%s: go test %s: there is no such %s", p.path, m[1], kind)
+				}
+			}
+		}
+	}
+	if seen < 20 {
+		t.Errorf("found only %d commands", seen)
 	}
 }
