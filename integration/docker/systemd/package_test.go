@@ -8,17 +8,23 @@ import (
 	"gatehouse.im/gatehouse/internal/xmpptest"
 )
 
-// block returns a block of a page in docs by its language and how it begins.
-func block(t *testing.T, page, language, first string) string {
+// page returns a page of docs.
+func page(t *testing.T, name string) string {
 	t.Helper()
-	text, err := os.ReadFile("../../../docs/" + page)
+	text, err := os.ReadFile("../../../docs/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, after, found := strings.Cut(string(text), "```"+language+"\n"+first)
+	return string(text)
+}
+
+// block returns a block of a page by its language and how it begins.
+func block(t *testing.T, name, language, first string) string {
+	t.Helper()
+	_, after, found := strings.Cut(page(t, name), "```"+language+"\n"+first)
 	rest, _, closed := strings.Cut(after, "```\n")
 	if !found || !closed {
-		t.Fatalf("docs/%s has no block of %s that begins with %q", page, language, first)
+		t.Fatalf("docs/%s has no block of %s that begins with %q", name, language, first)
 	}
 	return first + rest
 }

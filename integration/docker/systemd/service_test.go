@@ -105,7 +105,7 @@ func TestService_start(t *testing.T) {
 }
 
 // TestService_exposure: systemd finds nothing to say about the units, but for the type that 252 does not know, and rates what
-// it runs at most 2.0, of 10.
+// it runs at most 2.0, of 10, and as docs/install.md says.
 func TestService_exposure(t *testing.T) {
 	onEach(t, serving, func(t *testing.T, m *machine) {
 		verified := m.sh(t, "systemd-analyze verify --man=no gatehouse.service gatehouse.socket 2>&1 || true")
@@ -120,6 +120,9 @@ func TestService_exposure(t *testing.T) {
 		}
 		if score, err := strconv.ParseFloat(rating[1], 64); err != nil || score > 2.0 {
 			t.Errorf("rated %s, want at most 2.0\n%s", rating[1], out)
+		}
+		if said := "`systemd-analyze security gatehouse` says " + rating[1] + " of 10"; !strings.Contains(page(t, "install.md"), said) {
+			t.Errorf("docs/install.md does not say that %s", said)
 		}
 	})
 }
