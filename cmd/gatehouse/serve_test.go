@@ -1,8 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,5 +40,42 @@ func TestInTime_leavesWhatHangs(t *testing.T) {
 				t.Errorf("%v: %v after %v, want %v after %v", c.takes, err, took, want, c.took)
 			}
 		})
+	}
+}
+
+// TestUntilSignals runs itself as a program: the first signal ends the one context, the second the other, and the third the
+// process, whatever keeps it.
+func TestUntilSignals(t *testing.T) {
+	if os.Getenv("TEST_UNTIL_SIGNALS") != "" {
+		first, second := untilSignals()
+		fmt.Println("waits")
+		<-first.Done()
+		fmt.Println("ends", second.Err())
+		<-second.Done()
+		fmt.Println("hurries")
+		time.Sleep(time.Minute) // it is kept
+		os.Exit(3)
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestUntilSignals$")
+	cmd.Env = append(os.Environ(), "TEST_UNTIL_SIGNALS=1")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said := bufio.NewScanner(out)
+	for _, want := range []string{"waits", "ends <nil>", "hurries"} {
+		if !said.Scan() || said.Text() != want {
+			t.Errorf("it says %q, want %q", said.Text(), want)
+		}
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+	}
+	_ = cmd.Wait()
+	if status := cmd.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() || status.Signal() != syscall.SIGTERM {
+		t.Errorf("after the third signal: %v", cmd.ProcessState)
 	}
 }
