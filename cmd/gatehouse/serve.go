@@ -53,6 +53,7 @@ func (cmd *ServeCmd) Run(*globals) error {
 	signal.Notify(hup, syscall.SIGHUP)
 	d, err := startDaemon(ctx, cmd.Config, daemonOptions{LogFormat: cmd.LogFormat})
 	if err != nil {
+		_ = endOrphans(ctx) // of scripts that have begun already
 		return err
 	}
 	notify := notifier{d.logger}

@@ -13,7 +13,8 @@
 //
 // Logging never ends the daemon, and never stops it for long: with each place, lines may wait for a second altogether,
 // and for a tenth of the time after that. That goes for a pipe that nobody reads, or somebody does too slowly, for a
-// log daemon that hangs, and for a disk that does. A file or a syslog that fails has its lines on standard error
+// log daemon that hangs, and for the disk of a log file that does (but not for that of a file that standard error has been
+// sent to). A file or a syslog that fails has its lines on standard error
 // instead, until it works again; then it says how many it misses. Lines that standard error does not take are dropped,
 // and counted likewise.
 //
