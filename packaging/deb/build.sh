@@ -26,14 +26,15 @@ umask 022
 share=$OUT/share
 doc=$share/doc/gatehouse
 mkdir -p "$share/man/man5" "$share/man/man8" "$share/bash-completion/completions" "$share/zsh/vendor-completions" \
-	"$share/fish/vendor_completions.d" "$doc/examples"
+	"$share/fish/vendor_completions.d" "$doc/docs" "$doc/examples"
 "$native" man 5 | gzip -9n >"$share/man/man5/gatehouse.cfg.5.gz"
 "$native" man 8 | gzip -9n >"$share/man/man8/gatehouse.8.gz"
 "$native" completion bash >"$share/bash-completion/completions/gatehouse"
 "$native" completion zsh >"$share/zsh/vendor-completions/_gatehouse"
 "$native" completion fish >"$share/fish/vendor_completions.d/gatehouse.fish"
 # The example names its script as ./examples/auth.sh.
-cp README.md CHANGELOG.md docs/*.md prosody.cfg.lua.example "$doc"
+cp README.md CHANGELOG.md prosody.cfg.lua.example "$doc"
+cp docs/*.md docs/*.png "$doc/docs"
 cp -R examples/* contrib/* prosody/mod_auth_gatehouse.lua packaging/systemd/scripts-with-sudo.conf "$doc/examples"
 gzip -9n >"$doc/changelog.gz" <<END
 gatehouse ($VERSION) unstable; urgency=medium

@@ -81,7 +81,7 @@ func TestPackage(t *testing.T) {
 			"[ $(stat --format %U:%G:%a /etc/gatehouse) = root:gatehouse:750 ]",
 			"[ $(stat --format %U:%G:%a /usr/bin/gatehouse) = root:root:755 ]",
 			"[ -e /usr/share/man/man8/gatehouse.8.gz ] && [ -e /usr/share/man/man5/gatehouse.cfg.5.gz ]",
-			"[ -e /usr/share/doc/gatehouse/install.md ]")
+			"[ -e /usr/share/doc/gatehouse/docs/install.md ]")
 
 		// A host beside those of Prosody's, in its config, which only its group may read.
 		m.write(t, "/etc/prosody/conf.d/gatehouse.cfg.lua", "root:prosody", "640", strings.ReplaceAll(simple, "/etc/gatehouse/certs", "/etc/prosody/certs"))
