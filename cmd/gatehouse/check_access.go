@@ -217,20 +217,16 @@ func changers(steps []step) []exposure {
 	return found
 }
 
-// exposed says who else may change a file that decides who comes in, and how bad that is; what is the word for such a file.
-func exposed(steps []step, path, what string) (level, string, bool) {
-	found := changers(steps)
-	if len(found) == 0 {
-		return 0, "", false
-	}
-	x := found[0]
+// problem says what somebody else can do to a file that decides who comes in, and how bad that is; what is the word for such
+// a file.
+func (x exposure) problem(path, what string) (level, string) {
 	switch {
 	case !x.mode.IsDir():
-		return x.level(), fmt.Sprintf("%s may change %s, and so decide who comes in; chmod go-w %[2]s", x.who(), path), true
+		return x.level(), fmt.Sprintf("%s may change %s, and so decide who comes in; chmod go-w %[2]s", x.who(), path)
 	case x.everybody && x.mode&fs.ModeSticky != 0:
-		return warning, fmt.Sprintf("%s is in %s, where everybody may put files and old ones get deleted; move it", path, x.path), true
+		return warning, fmt.Sprintf("%s is in %s, where everybody may put files and old ones get deleted; move it", path, x.path)
 	}
-	return x.level(), fmt.Sprintf("%s may write to %s (%s), and so put another %s in the place of %s; chmod go-w %[2]s", x.who(), x.path, x.step, what, path), true
+	return x.level(), fmt.Sprintf("%s may write to %s (%s), and so put another %s in the place of %s; chmod go-w %[2]s", x.who(), x.path, x.step, what, path)
 }
 
 // reaches says whether somebody may pass all these directories.

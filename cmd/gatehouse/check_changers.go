@@ -16,8 +16,9 @@ func (r *report) checkChangers(cfg *config.Config) {
 		if err != nil {
 			continue // looked for in vain
 		}
-		if l, text, ok := exposed(steps, path, "file"); ok && !found[changers(steps)[0].path] {
-			found[changers(steps)[0].path] = true
+		if all := changers(steps); len(all) > 0 && !found[all[0].path] {
+			found[all[0].path] = true
+			l, text := all[0].problem(path, "file")
 			r.add(l, config.Problem{Pos: config.Pos{File: path}, Msg: text})
 		}
 	}

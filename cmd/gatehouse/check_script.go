@@ -184,7 +184,8 @@ func (r *report) scriptFile(h *config.Host, s settings, path string, program boo
 	if err := r.who.may(path, want); err != nil && !r.who.self {
 		problem(warning, "%v, so no password can be checked", err)
 	}
-	if l, text, ok := exposed(steps, path, "script"); ok {
+	if found := changers(steps); len(found) > 0 {
+		l, text := found[0].problem(path, "script")
 		problem(l, "%s", text)
 	}
 }

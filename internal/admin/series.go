@@ -81,26 +81,34 @@ func (m *Metrics) forget(hosts []Host, now time.Time) {
 	}
 	m.grow.Lock()
 	defer m.grow.Unlock()
-	logins, queries := maps.Clone(*m.loginSeries.Load()), maps.Clone(*m.querySeries.Load())
-	missing := make(map[string]time.Time)
-	note := func(host string) (gone bool) {
+	missing, gone := make(map[string]time.Time), make(map[string]bool)
+	note := func(host string) {
 		if served[host] {
-			return false
+			return
 		}
 		since, known := m.missing[host]
 		if !known {
 			since = now
 		}
 		missing[host] = since
-		return now.Sub(since) >= forgetAfter
-	}
-	maps.DeleteFunc(logins, func(k loginKey, _ *loginSeries) bool { return note(k.host) })
-	maps.DeleteFunc(queries, func(host string, _ *querySeries) bool { return note(host) })
-	m.missing = missing
-	for host, since := range missing {
-		if now.Sub(since) < forgetAfter {
-			continue
+		if now.Sub(since) >= forgetAfter {
+			gone[host] = true
 		}
+	}
+	for k := range *m.loginSeries.Load() {
+		note(k.host)
+	}
+	for host := range *m.querySeries.Load() {
+		note(host)
+	}
+	m.missing = missing
+	if len(gone) == 0 {
+		return
+	}
+	logins, queries := maps.Clone(*m.loginSeries.Load()), maps.Clone(*m.querySeries.Load())
+	maps.DeleteFunc(logins, func(k loginKey, _ *loginSeries) bool { return gone[k.host] })
+	maps.DeleteFunc(queries, func(host string, _ *querySeries) bool { return gone[host] })
+	for host := range gone {
 		of := prometheus.Labels{"host": clean(host, maxCause)}
 		for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{
 			m.logins, m.loginDuration, m.queries, m.queueDuration, m.scriptTime,
